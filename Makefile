@@ -1,0 +1,151 @@
+# moe-a2a: what the all-to-all of Mixture-of-Experts traffic costs on a machine.
+#
+#   make            build what this machine has the parts for        make run      set up, build, run the main job
+#   make check      set up, build, run every test                    make bench    figures of speed, as ratios
+#   make install PREFIX=/usr/local DESTDIR=                          make format, make lint
+#   MPICC=mpicc.mpich  another MPI     SANITIZE=address,undefined    CI=true       warnings are errors
+
+VERSION = 0.1.0
+PREFIX ?= /usr/local
+BUILD ?= build
+SANITIZE ?=
+MPICC ?= $(shell command -v mpicc 2>/dev/null)
+PKG_CONFIG ?= pkg-config
+JOBS := $(shell nproc 2>/dev/null || echo 2)
+
+# ---- What this machine has -------------------------------------------------------------------
+have = $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo yes)
+HAVE_MPI := $(if $(MPICC),$(shell command -v $(MPICC) 2>/dev/null))
+HAVE_HWLOC := $(call have,hwloc)
+HAVE_BLAS := $(or $(call have,openblas),$(call have,cblas))
+BLAS_PKG := $(if $(call have,openblas),openblas,cblas)
+HAVE_JANSSON := $(call have,jansson)
+HAVE_CMOCKA := $(call have,cmocka)
+HAVE_RANDOM123 := $(shell echo '\#include <Random123/philox.h>' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes)
+
+COMPILER := $(if $(HAVE_MPI),$(MPICC),$(CC))
+MPIRUN ?= $(if $(HAVE_MPI),$(subst mpicc,mpirun,$(notdir $(MPICC))))
+
+CFLAGS ?= -O3 -g
+WARNINGS = -Wall -Wextra -Wpedantic $(if $(CI),-Werror)
+CPPFLAGS += -Iinclude -D_GNU_SOURCE -DMOE_VERSION='"$(VERSION)"' -DMOE_DATA_DIR='"$(PREFIX)/share/moe-a2a"' \
+    $(if $(HAVE_MPI),-DMOE_HAVE_MPI) $(if $(HAVE_HWLOC),-DMOE_HAVE_HWLOC) $(if $(HAVE_BLAS),-DMOE_HAVE_BLAS)
+PACKAGES = jansson $(if $(HAVE_HWLOC),hwloc) $(if $(HAVE_BLAS),$(BLAS_PKG))
+PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
+PACKAGE_LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
+SANITIZERS = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+COMPILE = $(COMPILER) -std=c11 $(WARNINGS) $(CPPFLAGS) $(PACKAGE_CFLAGS) $(CFLAGS) -pthread $(SANITIZERS)
+LINK = $(COMPILER) $(CFLAGS) -pthread $(SANITIZERS) $(LDFLAGS)
+LIBS = $(PACKAGE_LIBS) -lm
+
+# ---- What is built ---------------------------------------------------------------------------
+LIBRARY_SOURCES = $(wildcard src/*/*.c)
+DRIVER_SOURCES = $(wildcard bench/*.c bench/*/*.c)
+UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+MPI_TESTS = $(if $(HAVE_MPI),$(patsubst tests/mpi/%.c,$(BUILD)/tests/mpi/%,$(wildcard tests/mpi/test_*.c)))
+MPI_FAKES = $(if $(HAVE_MPI),$(patsubst tests/fakes/%.c,$(BUILD)/tests/fakes/%.so,$(wildcard tests/fakes/fault_*.c)))
+BENCHES = $(filter-out $(if $(HAVE_MPI),,%bench_native),$(patsubst tests/bench/%.c,$(BUILD)/tests/bench/%,$(wildcard tests/bench/bench_*.c)))
+object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+LIBRARY = $(BUILD)/libmoe-a2a.a
+PROGRAM = $(BUILD)/moe-a2a
+
+# `make V=1` shows the commands.
+QUIET = $(if $(V),,@echo '  $(1)' $(patsubst $(BUILD)/%,%,$@);)
+
+.PHONY: all run check bench setup install uninstall clean format lint tests headers parts
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: parts $(PROGRAM)
+
+# Jansson and Random123 are needed by everything; the rest can be left out.
+parts:
+ifneq ($(HAVE_JANSSON)$(HAVE_RANDOM123),yesyes)
+	@echo "moe-a2a needs $(if $(HAVE_JANSSON),,Jansson )$(if $(HAVE_RANDOM123),,Random123 )and pkg-config: run 'make setup', or: apt-get install $$(tools/setup --list)" >&2; exit 2
+endif
+	@$(if $(HAVE_MPI),:,echo "left out: MPI (no mpicc; apt-get install libopenmpi-dev openmpi-bin): only --transport loopback will work")
+	@$(if $(HAVE_HWLOC),:,echo "left out: hwloc (apt-get install libhwloc-dev): records will carry no topology")
+	@$(if $(HAVE_BLAS),:,echo "left out: BLAS (apt-get install libopenblas-dev): no --compute gemm")
+
+# Objects depend on the command that made them: another MPI or sanitizer rebuilds all.
+$(BUILD)/command: FORCE
+	@mkdir -p $(@D); echo '$(subst ','\'',$(COMPILE)) $(HAVE_MPI) $(LIBS)' | cmp -s - $@ || echo '$(subst ','\'',$(COMPILE)) $(HAVE_MPI) $(LIBS)' >$@
+FORCE:
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/command
+	@mkdir -p $(@D)
+	$(call QUIET,cc  )$(COMPILE) -MMD -MP -c -o $@ $<
+
+$(LIBRARY): $(call object,$(LIBRARY_SOURCES))
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(PROGRAM): $(call object,$(DRIVER_SOURCES)) $(LIBRARY)
+	$(call QUIET,link)$(LINK) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call QUIET,link)$(LINK) -o $@ $^ $(LIBS) -lcmocka
+
+$(BUILD)/tests/mpi/%: $(BUILD)/obj/tests/mpi/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call QUIET,link)$(LINK) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call QUIET,link)$(LINK) -o $@ $^ $(LIBS)
+
+# Faults are planted under MPI's profiling interface: the program under test stays as it is.
+$(BUILD)/tests/fakes/%.so: tests/fakes/%.c $(BUILD)/command
+	@mkdir -p $(@D)
+	$(call QUIET,cc  )$(COMPILE) -fPIC -shared -o $@ $<
+
+-include $(patsubst %.o,%.d,$(call object,$(LIBRARY_SOURCES) $(DRIVER_SOURCES) $(wildcard tests/unit/*.c tests/mpi/*.c tests/bench/*.c)))
+
+tests: all $(UNIT_TESTS) $(MPI_TESTS) $(MPI_FAKES) $(BENCHES)
+
+# ---- What a person calls ---------------------------------------------------------------------
+# Set-up may bring parts that were missing when this file was read: the work is done by a second make.
+setup:
+	@tools/setup $(if $(findstring mpich,$(MPICC)),--mpich)
+
+run: setup
+	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync all
+	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" tools/run-here
+
+check: setup
+	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync tests
+	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" SANITIZE="$(SANITIZE)" CC="$(CC)" tests/run
+
+bench: setup
+	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync tests
+	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" tests/bench/run
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/moe \
+	    $(DESTDIR)$(PREFIX)/share/doc/moe-a2a
+	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/
+	install -m 644 include/moe/*.h $(DESTDIR)$(PREFIX)/include/moe/
+	install -m 644 README.md LICENSE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/moe-a2a/
+	printf 'prefix=%s\nName: moe-a2a\nDescription: Mixture-of-Experts all-to-all benchmark library\nVersion: %s\nRequires.private: %s\nCflags: -I$${prefix}/include\nLibs: -L$${prefix}/lib -lmoe-a2a\nLibs.private: -lm -pthread\n' \
+	    '$(PREFIX)' '$(VERSION)' '$(PACKAGES)' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/moe-a2a.pc
+
+uninstall:
+	rm -rf $(DESTDIR)$(PREFIX)/bin/moe-a2a $(DESTDIR)$(PREFIX)/lib/libmoe-a2a.a \
+	    $(DESTDIR)$(PREFIX)/lib/pkgconfig/moe-a2a.pc $(DESTDIR)$(PREFIX)/include/moe $(DESTDIR)$(PREFIX)/share/doc/moe-a2a
+
+clean:
+	rm -rf $(BUILD)
+
+FORMATTED = $(wildcard include/moe/*.h src/*/*.[ch] bench/*.[ch] bench/*/*.[ch] tests/*/*.[ch])
+format:
+	clang-format -i $(FORMATTED)
+
+lint:
+	@tools/setup --lint
+	clang-format --dry-run -Werror $(FORMATTED)
+	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
+	    --suppress=missingIncludeSystem -DMOE_VERSION='""' -DMOE_HAVE_BLAS -DMOE_HAVE_HWLOC -DMOE_HAVE_MPI -Iinclude src bench
+	clang-tidy --quiet --warnings-as-errors='*' $(LIBRARY_SOURCES) $(DRIVER_SOURCES) -- -std=c11 $(CPPFLAGS) $(PACKAGE_CFLAGS) \
+	    $(if $(HAVE_MPI),$(shell $(MPICC) -show 2>/dev/null | tr ' ' '\n' | grep '^-I'))

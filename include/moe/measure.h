@@ -1,0 +1,102 @@
+/* Measuring: clock, repetitions, and statistics that do not assume a distribution.
+ *
+ * Rules (Hoefler and Belli, SC'15, doi 10.1145/2807591.2807644): the time of a repetition is the
+ * maximum over ranks; statistics are taken of that vector; outliers stay in. */
+#ifndef MOE_MEASURE_H
+#define MOE_MEASURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "moe/status.h"
+#include "moe/transport.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Seconds on a monotonic clock of this host. */
+double moe_now(void);
+
+/* ---- Statistics of a sample (order does not matter; the arrays are not changed) ---- */
+
+typedef struct moe_summary {
+    size_t n;
+    double median, min, max, mean;
+    bool has_interval; /* 95 % interval of the median: needs n >= 6 */
+    double low, high;
+    bool has_p95, has_p99; /* need n >= 59 and n >= 299: smaller samples need not hold one value
+                              beyond the percentile (95 % sure), and tell nothing of it */
+    double p95, p99;       /* of the sample, nearest rank: the ceil(0.95 n)-th smallest value; no
+                              confidence bound of the population's percentile */
+    double first_half, second_half; /* medians of the two halves in time, for a trend; the value
+                                       in the middle of an odd n belongs to both */
+} moe_summary_t;
+
+/* MOE_BAD_INPUT where n is 0 or a value is not finite. */
+moe_status_t moe_summarise(const double *values, size_t n, moe_summary_t *out, moe_error_t *error);
+
+/* Ranks (from 1) of the order statistics that bound the median with at least `confidence`: exact
+ * binomial. false where n is too small. n=6: 1-6, 10: 2-9, 20: 6-15, 100: 40-61, 1000: 469-532. */
+bool moe_median_ranks(size_t n, double confidence, size_t *low, size_t *high);
+
+/* ---- Repetitions ---- */
+
+typedef struct moe_measure_spec {
+    size_t warmup;      /* kept in the series, out of the statistics */
+    size_t min_reps;    /* >= 1; an interval needs 6 */
+    size_t max_reps;    /* >= min_reps */
+    double max_seconds; /* of the whole series, warm-up included; may be infinite */
+    double ci;          /* stop at a half-width of the interval <= ci * median: 0.025 */
+} moe_measure_spec_t;
+
+/* Does one repetition on this rank and writes its durations in seconds: seconds[columns]. They must
+ * be finite. */
+typedef moe_status_t (*moe_repeat_fn)(void *context, double *seconds, moe_error_t *error);
+
+/* A measured series. Column c of repetition r over ranks; warm-up first, then `reps` others:
+ * all arrays are [columns][warmup + reps] with stride `capacity`. */
+typedef struct moe_series {
+    size_t columns, warmup, reps, capacity;
+    bool converged;    /* every deciding column met `ci` */
+    double *max;       /* maximum over ranks */
+    double *min;       /* minimum over ranks */
+    double *mean;      /* mean over ranks */
+    uint32_t *slowest; /* rank with the maximum */
+    double *own;       /* this rank's */
+} moe_series_t;
+
+/* Repeats `body` on all ranks of `transport`, a barrier before each, until the first `deciding`
+ * columns' maxima have converged, or a cap is met. A column has converged when half its interval is
+ * at most ci * median, or its median is 0. Rank 0 decides after batches (min_reps, then every 10;
+ * fewer where max_seconds is near, and one at first to learn how long they take); nothing is
+ * reduced, printed or allocated inside a batch. Warm-up is cut short at a quarter of max_seconds
+ * (out->warmup tells how many were made); one repetition is counted, however slow.
+ *
+ * Where `body` fails on a rank, that rank returns its status at once, without a word to the others,
+ * which may wait for it in the body or the next barrier for ever: the caller must abort the
+ * transport. The same holds where memory is refused. */
+moe_status_t moe_measure(moe_transport_t *transport, const moe_measure_spec_t *spec, size_t columns,
+                         size_t deciding, moe_repeat_fn body, void *context, moe_series_t *out,
+                         moe_error_t *error);
+void moe_series_destroy(moe_series_t *series);
+/* First counted (not warm-up) value of a column in one of the arrays. */
+const double *moe_series_column(const moe_series_t *series, const double *array, size_t column);
+/* The rank that was last most often in that column (the lowest of equals), and how often. */
+size_t moe_series_slowest(const moe_series_t *series, size_t column, size_t *times);
+
+/* ---- Watchdog: a hang must end the run ---- */
+
+typedef struct moe_watchdog moe_watchdog_t;
+/* A thread that calls expired(context) once, on itself, when moe_watchdog_feed() was not called for
+ * `seconds` (> 0). The callback must not destroy the watchdog; destroying waits for it. */
+moe_status_t moe_watchdog_create(double seconds, void (*expired)(void *context), void *context,
+                                 moe_watchdog_t **out, moe_error_t *error);
+void moe_watchdog_feed(moe_watchdog_t *watchdog); /* any thread; NULL is allowed */
+void moe_watchdog_destroy(moe_watchdog_t *watchdog);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
