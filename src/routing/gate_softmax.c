@@ -1,0 +1,12 @@
+#include "gate.h"
+#include "race.h"
+
+/* Top-K of logits ln p_e + Gumbel_e, the Gumbel standing for what a token's own content adds;
+ * weights are the softmax over the K chosen. Drawn by the race (race.c): no logit is computed. */
+const moe_gate_ops_t moe_gate_softmax = {
+    .name = "softmax",
+    .summary = "top-k of the logits, weights renormalised over the k chosen",
+    .source = "Mixtral, arXiv 2401.04088",
+    .route = moe_race_route,
+    .probabilities = moe_race_probabilities,
+};
