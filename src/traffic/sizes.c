@@ -1,0 +1,33 @@
+#include "moe/traffic.h"
+#include "saturate.h"
+
+void moe_sizes_of(const moe_workload_t *workload, size_t count_max, moe_sizes_t *out)
+{
+    const moe_placement_t *placement = workload->placement;
+    const moe_routing_spec_t *spec = moe_router_spec(workload->router);
+    size_t tokens_max = 0;
+    for (size_t r = 0; r < placement->ranks; r++) {
+        if (workload->tokens[r] > tokens_max) {
+            tokens_max = workload->tokens[r];
+        }
+    }
+    const moe_capacity_spec_t *capacity = &workload->capacity;
+    *out = (moe_sizes_t){
+        .placement = placement,
+        .top_k = spec->top_k,
+        .tokens_max = tokens_max,
+        .slots = capacity->factor > 0 ? moe_capacity_slots(tokens_max, spec->experts, spec->top_k,
+                                                           capacity->factor, capacity->min)
+                                      : 0,
+        .count_max = count_max,
+    };
+}
+
+size_t moe_batch_bytes(size_t tokens, size_t top_k, size_t experts)
+{
+    const size_t selection = sizeof(int32_t) + sizeof(float) + sizeof(uint8_t);
+    const size_t expert = 2 * sizeof(size_t); /* selected and kept */
+    return moe_saturating_add(
+        moe_saturating_multiply(moe_saturating_multiply(tokens, top_k), selection),
+        moe_saturating_multiply(experts, expert));
+}
