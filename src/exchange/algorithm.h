@@ -1,0 +1,23 @@
+/* What the algorithms of this room share. */
+#ifndef MOE_EXCHANGE_ALGORITHM_H
+#define MOE_EXCHANGE_ALGORITHM_H
+
+#include "moe/exchange.h"
+
+extern const moe_algorithm_ops_t moe_algorithm_native;
+extern const moe_algorithm_ops_t moe_algorithm_linear;
+extern const moe_algorithm_ops_t moe_algorithm_pairwise;
+
+/* Peers at a distance of `step` on the ring of ranks; 0 < step < size. */
+size_t moe_exchange_peer_after(const moe_transport_t *t, size_t step);
+size_t moe_exchange_peer_before(const moe_transport_t *t, size_t step);
+
+/* One block between this rank and another; nothing where it has no rows (both sides know that). */
+moe_status_t moe_exchange_start_send(moe_transport_t *t, const moe_alltoallv_t *x, size_t to,
+                                     moe_error_t *error);
+moe_status_t moe_exchange_start_recv(moe_transport_t *t, const moe_alltoallv_t *x, size_t from,
+                                     moe_error_t *error);
+/* The block that stays on this rank. */
+void moe_exchange_copy_own(const moe_transport_t *t, moe_device_t *d, const moe_alltoallv_t *x);
+
+#endif

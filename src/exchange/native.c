@@ -1,0 +1,22 @@
+/* The transport's own collective: whatever the library chooses for these sizes. */
+#include "algorithm.h"
+
+static moe_status_t prepare(moe_transport_t *t, moe_alltoallv_t *x, moe_error_t *error)
+{
+    return t->ops->prepare_alltoallv(t, x, error);
+}
+
+static moe_status_t run(moe_transport_t *t, moe_device_t *d, const moe_alltoallv_t *x,
+                        moe_error_t *error)
+{
+    (void)d;
+    return t->ops->alltoallv(t, x, error);
+}
+
+const moe_algorithm_ops_t moe_algorithm_native = {
+    .name = "native",
+    .summary = "the transport's own collective (MPI_Alltoall for equal blocks, else MPI_Alltoallv)",
+    .source = "MPI 3.1, section 5.8",
+    .prepare = prepare,
+    .run = run,
+};
