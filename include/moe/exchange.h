@@ -60,7 +60,7 @@ moe_status_t moe_layer_use(moe_layer_t *layer, const moe_algorithm_ops_t *algori
                            moe_error_t *error);
 
 /* Bytes, of rows and of index lists, that a layer of this specification takes at the least on this
- * rank (exactly for `padded`; for counts that depend on routing, as if they were even): known before
+ * rank (rows exactly for `padded`; counts that depend on routing as if they were even): known before
  * anything is allocated. SIZE_MAX past the range. */
 size_t moe_layer_least_bytes(const moe_layer_spec_t *spec);
 
@@ -104,7 +104,7 @@ typedef enum moe_check { MOE_CHECK_OFF, MOE_CHECK_SAMPLE, MOE_CHECK_FULL } moe_c
 
 typedef struct moe_check_result {
     size_t errors;   /* wrong elements on all ranks; 0: all right */
-    size_t rank;     /* of the first: lowest rank that found any */
+    size_t rank;     /* of the first: lowest rank that found any after dispatch, else in combine */
     bool in_combine; /* found after combine (else after dispatch) */
     moe_mismatch_t at;
 } moe_check_result_t;

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "moe/status.h"
 
@@ -25,6 +26,8 @@ size_t moe_dtype_bytes(moe_dtype_t dtype); /* of one element: 2, 2, 4, 1 */
 /* Bytes of one token row of `hidden` elements on the wire: hidden * element, and for FP8 the scales:
  * hidden + 4 * ceil(hidden / 128). */
 size_t moe_row_bytes(moe_dtype_t dtype, size_t hidden);
+/* In lists of row numbers: no row, but one of zeros (padding). */
+#define MOE_ROW_ZERO SIZE_MAX
 
 /* Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434). kv_lora 0: the model has none. */
 typedef struct moe_mla {

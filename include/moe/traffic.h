@@ -191,8 +191,6 @@ double moe_flow_busbw(const moe_flow_t *flow, double seconds);
 
 /* ---- Plans ---- */
 
-#define MOE_ROW_ZERO SIZE_MAX /* in an index list: a row of zeros (padding) */
-
 /* One all-to-all-v of rows, and how the rows around it are gathered and summed, as one rank sees it.
  * Dispatch: send[r] = before[gather[r]]. Combine goes the other way: the rows come back to their
  * places in the send buffer, and

@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <math.h>
 
-#include "clones.h"
+#include "../system/clones.h"
 #include "real.h"
 
 /* The 128 bits of the counter: item 48, layer 16, step 32, block 24, purpose 8. */

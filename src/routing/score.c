@@ -1,6 +1,6 @@
 #include "score.h"
 
-#include "clones.h"
+#include "../system/clones.h"
 #include "moe/routing.h"
 #include "real.h"
 

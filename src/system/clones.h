@@ -1,9 +1,9 @@
 /* Loops compiled for several instruction sets, the best of which the loader picks (ifunc).
  *
- * Tables must come out the same on every processor: such loops hold integers, or IEEE operations
- * without fused multiply-add (see real.h). */
-#ifndef MOE_ROUTING_CLONES_H
-#define MOE_ROUTING_CLONES_H
+ * Results must be the same bits on every processor: such loops hold integers, or IEEE operations
+ * without fused multiply-add (-std=c11 sets -ffp-contract=off). */
+#ifndef MOE_SYSTEM_CLONES_H
+#define MOE_SYSTEM_CLONES_H
 
 #include <stdint.h> /* __GLIBC__ */
 

@@ -1,0 +1,153 @@
+#include "host.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "moe/system.h"
+
+/* Buffers of at least one huge page of x86-64 and AArch64 are aligned to it, so that the kernel may
+ * back them with such pages. */
+#define HUGE_PAGE  ((size_t)2 << 20)
+#define SMALL_PAGE ((size_t)4096)
+
+/* Linux lets a sleeper be late by 50 us (timerslack, prctl(2)); waking up takes the rest. */
+#define SPIN_SECONDS 60e-6
+/* Longest wait, 30 years: keeps the arithmetic of struct timespec in range. */
+#define LONGEST_WAIT 1e9
+
+/* ---- Memory ---- */
+
+static moe_status_t refuse(const char *what, size_t bytes, moe_error_t *error)
+{
+    char needed[16], available[16];
+    return moe_fail(error, MOE_BAD_INPUT,
+                    "%s: %s do not fit memory (%s available on this host): lower --tokens, "
+                    "--hidden, --layers or the ranks on a host",
+                    what, moe_format_bytes((double)bytes, needed),
+                    moe_format_bytes((double)moe_memory_available(), available));
+}
+
+static moe_status_t host_alloc(moe_device_t *d, const char *what, size_t bytes, void **out,
+                               moe_error_t *error)
+{
+    (void)d;
+    const size_t page = bytes >= HUGE_PAGE ? HUGE_PAGE : SMALL_PAGE;
+    /* The system may promise more than it has, and end the process on the first write. */
+    if (bytes > moe_memory_available() || bytes > SIZE_MAX - page) {
+        return refuse(what, bytes, error);
+    }
+    const size_t rounded = bytes == 0 ? page : (bytes + page - 1) / page * page;
+    void *memory = aligned_alloc(page, rounded);
+    if (memory == NULL) {
+        return refuse(what, bytes, error);
+    }
+    if (page == HUGE_PAGE) {
+        (void)madvise(memory, rounded, MADV_HUGEPAGE); /* advice only */
+    }
+    memset(memory, 0, rounded);
+    *out = memory;
+    return MOE_OK;
+}
+
+static void host_release(moe_device_t *d, void *memory)
+{
+    (void)d;
+    free(memory);
+}
+
+static void host_fill_bytes(moe_device_t *d, void *memory, int byte, size_t bytes)
+{
+    (void)d;
+    if (bytes > 0) {
+        memset(memory, byte, bytes);
+    }
+}
+
+static void host_copy(moe_device_t *d, void *to, const void *from, size_t bytes)
+{
+    (void)d;
+    if (bytes > 0) {
+        memcpy(to, from, bytes);
+    }
+}
+
+/* ---- Time ---- */
+
+static double seconds_of(const struct timespec *t)
+{
+    return (double)t->tv_sec + 1e-9 * (double)t->tv_nsec;
+}
+
+static double seconds_since(const struct timespec *start)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - start->tv_sec) + 1e-9 * (double)(now.tv_nsec - start->tv_nsec);
+}
+
+static void host_wait(moe_device_t *d, double seconds)
+{
+    (void)d;
+    if (!(seconds > 0)) { /* NaN too */
+        return;
+    }
+    struct timespec start;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    const double wait = seconds < LONGEST_WAIT ? seconds : LONGEST_WAIT;
+    if (wait > SPIN_SECONDS) {
+        const double wake = seconds_of(&start) + wait - SPIN_SECONDS;
+        const struct timespec until = {.tv_sec = (time_t)wake,
+                                       .tv_nsec = (long)((wake - (double)(time_t)wake) * 1e9)};
+        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) {
+        }
+    }
+    while (seconds_since(&start) < wait) {
+    }
+}
+
+/* ---- The device ---- */
+
+static void host_destroy(moe_device_t *d)
+{
+    free(d);
+}
+
+static const moe_device_ops_t host_ops = {
+    .name = "host",
+    .alloc = host_alloc,
+    .release = host_release,
+    .fill_bytes = host_fill_bytes,
+    .copy = host_copy,
+    .gather = moe_host_gather,
+    .reduce = moe_host_reduce,
+    .fill_tokens = moe_host_fill_tokens,
+    .check_rows = moe_host_check_rows,
+    .apply_expert = moe_host_apply_expert,
+    .check_combined = moe_host_check_combined,
+    .has_gemm = MOE_HOST_HAS_GEMM,
+    .gemm = moe_host_gemm,
+    .widen = moe_host_widen,
+    .narrow = moe_host_narrow,
+    .wait = host_wait,
+    .destroy = host_destroy,
+};
+
+moe_status_t moe_host_device_create(size_t threads, size_t ranks_on_host, moe_device_t **out,
+                                    moe_error_t *error)
+{
+    moe_device_t *device;
+    moe_status_t status = moe_alloc("a device", 1, sizeof *device, (void **)&device, error);
+    if (status != MOE_OK) {
+        return status;
+    }
+    device->ops = &host_ops;
+    char blas[96];
+    moe_host_set_up_blas(threads, ranks_on_host, blas, sizeof blas);
+    snprintf(device->description, sizeof device->description, "host memory, %s", blas);
+    *out = device;
+    return MOE_OK;
+}
