@@ -44,13 +44,16 @@ void moe_census_add(moe_census_t *census, const moe_workload_t *workload, const 
         census->sums[e] += batch->selected[e];
         arriving[workload->placement->rank_of[e]] += batch->selected[e];
     }
+    /* Blocks of `padded` are the fullest rank's on every rank. */
+    moe_sizes_t sizes;
+    moe_sizes_of(workload, 0, &sizes);
     size_t *total = totals(census);
     total[SUM_TOKENS] += batch->table.tokens;
     total[SUM_SELECTIONS] += batch->selections;
     total[SUM_KEPT] += batch->kept_selections;
     total[SUM_HASH] +=
         moe_table_hash(&batch->table, moe_router_layer(workload->router), workload->step);
-    total[SUM_SLOTS] += batch->slots * census->experts;
+    total[SUM_SLOTS] += sizes.slots * census->experts;
     moe_gate_sums_add(&census->gates, workload->router, workload->step, &batch->table, stride);
 }
 

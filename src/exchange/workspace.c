@@ -1,0 +1,173 @@
+#include "layer.h"
+
+#include <stdlib.h>
+
+#include "moe/system.h"
+
+size_t moe_layer_buffer_rows(const moe_layer_t *layer, moe_buffer_t buffer)
+{
+    const moe_hop_t *hop = &layer->plan.hop;
+    switch (buffer) {
+    case BUFFER_TOKENS:
+    case BUFFER_COMBINED:
+        return layer->batch->table.tokens;
+    case BUFFER_SEND:
+    case BUFFER_RETURNED:
+        return hop->send_first[hop->peers];
+    case BUFFER_EXPERT_IN: /* rows that arrive in order of experts need no second place */
+        return layer->plan.expert_gather != NULL ? hop->recv_first[hop->peers] : 0;
+    case BUFFER_RETURN:
+        return layer->plan.expert_return != NULL ? hop->recv_first[hop->peers] : 0;
+    default:
+        return hop->recv_first[hop->peers];
+    }
+}
+
+size_t moe_layer_buffer_row_bytes(const moe_layer_t *layer, moe_buffer_t buffer)
+{
+    const moe_layer_spec_t *spec = &layer->spec;
+    switch (buffer) {
+    case BUFFER_TOKENS:
+        return moe_row_bytes(moe_memory_dtype(spec->dtype), spec->hidden);
+    case BUFFER_COMBINED:
+        return moe_row_bytes(moe_memory_dtype(spec->combine_dtype), spec->hidden);
+    case BUFFER_SEND:
+    case BUFFER_RECV:
+    case BUFFER_EXPERT_IN:
+        return moe_row_bytes(spec->dtype, spec->hidden);
+    default:
+        return moe_row_bytes(spec->combine_dtype, spec->hidden);
+    }
+}
+
+void *moe_layer_buffer(const moe_layer_t *layer, moe_buffer_t buffer)
+{
+    if (buffer == BUFFER_EXPERT_IN && layer->plan.expert_gather == NULL) {
+        buffer = BUFFER_RECV;
+    }
+    if (buffer == BUFFER_RETURN && layer->plan.expert_return == NULL) {
+        buffer = BUFFER_EXPERT_OUT;
+    }
+    return layer->workspace->buffer[buffer];
+}
+
+/* Largest size of a buffer over the layers; SIZE_MAX past the range. */
+static size_t buffer_bytes(moe_layer_t *const *layers, size_t count, moe_buffer_t buffer)
+{
+    size_t largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t bytes;
+        if (__builtin_mul_overflow(moe_layer_buffer_rows(layers[i], buffer),
+                                   moe_layer_buffer_row_bytes(layers[i], buffer), &bytes)) {
+            return SIZE_MAX;
+        }
+        largest = bytes > largest ? bytes : largest;
+    }
+    return largest;
+}
+
+size_t moe_workspace_bytes(moe_layer_t *const *layers, size_t count)
+{
+    size_t total = 0;
+    for (int b = 0; b < BUFFERS; b++) {
+        if (__builtin_add_overflow(total, buffer_bytes(layers, count, (moe_buffer_t)b), &total)) {
+            return SIZE_MAX;
+        }
+    }
+    return total;
+}
+
+moe_status_t moe_workspace_create(moe_layer_t *const *layers, size_t count, moe_workspace_t **out,
+                                  moe_error_t *error)
+{
+    static const char *const what[BUFFERS] = {"tokens",         "rows to send",    "rows received",
+                                              "rows by expert", "rows of experts", "rows to return",
+                                              "rows come back", "combined tokens"};
+    moe_workspace_t *workspace = NULL;
+    moe_status_t status =
+        moe_alloc("a workspace", 1, sizeof *workspace, (void **)&workspace, error);
+    if (status != MOE_OK) {
+        return status;
+    }
+    workspace->device = layers[0]->spec.device;
+    for (int b = 0; b < BUFFERS && status == MOE_OK; b++) {
+        moe_device_t *d = workspace->device;
+        workspace->bytes[b] = buffer_bytes(layers, count, (moe_buffer_t)b);
+        status = d->ops->alloc(d, what[b], workspace->bytes[b], &workspace->buffer[b], error);
+    }
+    if (status != MOE_OK) {
+        moe_workspace_destroy(workspace);
+        return status;
+    }
+    const moe_layer_t *first = layers[0];
+    const moe_table_t *table = &first->batch->table;
+    workspace->device->ops->fill_tokens(workspace->device, workspace->buffer[BUFFER_TOKENS],
+                                        moe_memory_dtype(first->spec.dtype), first->spec.data_seed,
+                                        table->first_token, table->tokens, first->spec.hidden);
+    *out = workspace;
+    return MOE_OK;
+}
+
+void moe_workspace_destroy(moe_workspace_t *workspace)
+{
+    if (workspace == NULL) {
+        return;
+    }
+    for (int b = 0; b < BUFFERS; b++) {
+        if (workspace->buffer[b] != NULL) {
+            workspace->device->ops->release(workspace->device, workspace->buffer[b]);
+        }
+    }
+    free(workspace);
+}
+
+/* Table and kept flag of a selection. */
+#define BYTES_PER_SELECTION (sizeof(int32_t) + sizeof(float) + 1)
+
+/* Rows of one rank, as doubles: products of what users ask for need not fit a size_t. */
+typedef struct row_counts {
+    double tokens, kept;
+    double sent;
+    double received;
+    double arranged; /* a second place, in order of experts */
+} row_counts_t;
+
+static row_counts_t count_rows(const moe_layer_spec_t *spec)
+{
+    const moe_workload_t *w = spec->workload;
+    const moe_placement_t *placement = w->placement;
+    const size_t rank = spec->transport->rank;
+    const double local = (double)(placement->first[rank + 1] - placement->first[rank]);
+    const double experts = (double)placement->experts, peers = (double)placement->ranks;
+    row_counts_t rows = {.tokens = (double)w->tokens[rank]};
+    moe_sizes_t sizes;
+    moe_sizes_of(w, 0, &sizes);
+    size_t even = (size_t)(rows.tokens * (double)sizes.top_k / experts);
+    even = sizes.slots > 0 && even > sizes.slots ? sizes.slots : even;
+    sizes.count_max = even;
+    const double block = (double)spec->style->block_rows(&sizes, even);
+    rows.kept = experts * (double)even;
+    rows.sent = experts * block;
+    rows.received = local * peers * block;
+    rows.arranged = local > 1 && peers > 1 ? rows.received : 0; /* else they arrive in that order */
+    return rows;
+}
+
+size_t moe_layer_least_bytes(const moe_layer_spec_t *spec)
+{
+    const row_counts_t n = count_rows(spec);
+    const double row = (double)moe_row_bytes(spec->dtype, spec->hidden);
+    const double combine_row = (double)moe_row_bytes(spec->combine_dtype, spec->hidden);
+    const double token = (double)moe_row_bytes(moe_memory_dtype(spec->dtype), spec->hidden);
+    const double combined =
+        (double)moe_row_bytes(moe_memory_dtype(spec->combine_dtype), spec->hidden);
+    const double buffers =
+        (n.sent + n.received + n.arranged) * (row + combine_row) + n.tokens * (token + combined);
+    /* gather, reduce_first, reduce_row; expert_gather and expert_return; reduce_weight */
+    const double lists = (double)sizeof(size_t) * (n.sent + n.tokens + n.kept + 2 * n.arranged) +
+                         (double)sizeof(float) * n.kept +
+                         n.tokens * (double)moe_router_spec(spec->workload->router)->top_k *
+                             (double)BYTES_PER_SELECTION;
+    const double bytes = buffers + lists;
+    return bytes < (double)SIZE_MAX ? (size_t)bytes : SIZE_MAX;
+}

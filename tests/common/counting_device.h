@@ -1,0 +1,52 @@
+/* The host's device with memory of a test's own: blocks end where the request ends, so that the
+ * address sanitizer sees an access past them, and all of them are counted. One for each rank. */
+#ifndef TESTS_COUNTING_DEVICE_H
+#define TESTS_COUNTING_DEVICE_H
+
+#include <stdlib.h>
+
+#include "moe/device.h"
+
+typedef struct counting_device {
+    moe_device_t device; /* first: its address is that of the whole */
+    moe_device_ops_t ops;
+    size_t bytes;       /* asked for so far */
+    size_t blocks;      /* not yet released */
+    size_t allocs_left; /* before alloc() refuses */
+} counting_device_t;
+
+static inline counting_device_t *counting_device_of(moe_device_t *d)
+{
+    return (counting_device_t *)d;
+}
+
+static inline moe_status_t counting_alloc(moe_device_t *d, const char *what, size_t bytes,
+                                          void **out, moe_error_t *error)
+{
+    counting_device_t *c = counting_device_of(d);
+    void *memory = c->allocs_left > 0 ? calloc(bytes > 0 ? bytes : 1, 1) : NULL;
+    if (memory == NULL)
+        return moe_fail(error, MOE_BAD_INPUT, "%s: %zu bytes do not fit memory", what, bytes);
+    c->allocs_left--;
+    c->bytes += bytes;
+    c->blocks++;
+    *out = memory;
+    return MOE_OK;
+}
+
+static inline void counting_release(moe_device_t *d, void *memory)
+{
+    counting_device_of(d)->blocks -= memory != NULL;
+    free(memory);
+}
+
+/* `host` is only read, so the devices of all ranks may share it. *c must stay where it is. */
+static inline void counting_device_init(counting_device_t *c, const moe_device_t *host)
+{
+    *c = (counting_device_t){.ops = *host->ops, .allocs_left = SIZE_MAX};
+    c->ops.alloc = counting_alloc;
+    c->ops.release = counting_release;
+    c->device = (moe_device_t){.ops = &c->ops, .state = host->state};
+}
+
+#endif

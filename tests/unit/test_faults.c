@@ -1,0 +1,774 @@
+/* A check that cannot fail proves nothing: every fault that is planted here is found, in every style
+ * and by every algorithm, and named; and the same layers are right before it and after it. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../common/layer_rank.h"
+#include "../fakes/fault_transport.h"
+#include "world.h"
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+#define RANKS  ((size_t)4)
+#define FAULTY (RANKS - 1) /* not the first: what follows from the fault shows up on lower ranks */
+#define PEER   ((size_t)0)
+#define OTHER  ((size_t)1)
+#define HIDDEN ((size_t)33)
+#define COLUMN ((size_t)5)
+
+enum { DISPATCH, COMBINE };
+
+static const world_spec_t traffic = {
+    .skew = "zipf:0.5", .experts = 10, .top_k = 2, .tokens = 32, .ranks = RANKS, .seed = 3};
+
+/* ---- What a row carries ---- */
+
+typedef struct carried {
+    size_t row;    /* of the block */
+    bool is_token; /* else padding; the rest is then 0 */
+    uint64_t token;
+    size_t expert;
+    float weight;
+} carried_t;
+
+/* Whether a selection of `source` is the n-th kept one of `expert`; counts n down. */
+static bool is_nth(const moe_batch_t *batch, size_t selection, size_t expert, size_t *n)
+{
+    return batch->kept[selection] && (size_t)batch->table.expert[selection] == expert &&
+           (*n)-- == 0;
+}
+
+static carried_t nth_of_expert(const moe_batch_t *batch, size_t expert, size_t row, size_t n)
+{
+    const moe_table_t *table = &batch->table;
+    for (size_t i = 0; i < table->tokens * table->top_k; i++) {
+        if (is_nth(batch, i, expert, &n))
+            return (carried_t){.row = row,
+                               .is_token = true,
+                               .token = table->first_token + i / table->top_k,
+                               .expert = expert,
+                               .weight = table->weight[i]};
+    }
+    return (carried_t){.row = row};
+}
+
+/* Of the rows that `source` sends to `dest` (and gets back from it), the heaviest that is a token or
+ * is padding, and is not of the token `but`. */
+static bool find_row(const world_t *w, const moe_style_ops_t *style, size_t source, size_t dest,
+                     bool token, uint64_t but, carried_t *out)
+{
+    const moe_batch_t *batch = w->batch[source];
+    bool found = false;
+    size_t row = 0;
+    for (size_t i = w->placement.first[dest]; i < w->placement.first[dest + 1]; i++) {
+        const size_t expert = (size_t)w->placement.expert_at[i];
+        const size_t block = style->block_rows(&w->sizes, batch->counts[expert]);
+        for (size_t n = 0; n < block; n++, row++) {
+            const carried_t c = nth_of_expert(batch, expert, row, n);
+            if (c.is_token != token || (token && c.token == but) ||
+                (found && c.weight <= out->weight))
+                continue;
+            *out = c;
+            found = true;
+        }
+    }
+    return found;
+}
+
+/* ---- Planting, and what the check must say ---- */
+
+typedef struct plant {
+    fault_kind_t kind;
+    size_t exchange;
+    bool padding;       /* the row is padding */
+    size_t other_peer;  /* of swaps and duplicates */
+    bool other_padding; /* the other row is */
+    bool in_scale;      /* of flips: in the scale of FP8, not in an element */
+    bool harmless;      /* nothing that anybody reads */
+} plant_t;
+
+typedef struct setting {
+    const world_t *world;
+    const moe_device_t *host;
+    plant_t plant;
+    /* Of the layer under test: */
+    const moe_style_ops_t *style;
+    dtype_pair_t dtypes;
+} setting_t;
+
+/* One fault, and the rows that it is about. */
+typedef struct planted {
+    fault_t fault;
+    carried_t at, other;
+    size_t column; /* of flips */
+} planted_t;
+
+static bool find_places(const setting_t *s, planted_t *p)
+{
+    const plant_t *plant = &s->plant;
+    const bool back = plant->exchange == COMBINE;
+    p->fault.at.peer = PEER;
+    p->fault.other.peer = plant->other_peer;
+    if (!find_row(s->world, s->style, back ? FAULTY : PEER, back ? PEER : FAULTY, !plant->padding,
+                  UINT64_MAX, &p->at))
+        return false;
+    p->fault.at.row = p->at.row;
+    if (plant->kind != FAULT_SWAP && plant->kind != FAULT_DUPLICATE)
+        return true;
+    const size_t other = plant->other_peer;
+    if (!find_row(s->world, s->style, back ? FAULTY : other, back ? other : FAULTY,
+                  !plant->other_padding, p->at.token, &p->other))
+        return false;
+    p->fault.other.row = p->other.row;
+    return true;
+}
+
+/* Where an error of sign weighs most. */
+static size_t largest_column(const carried_t *c)
+{
+    size_t best = 0;
+    int most = -1;
+    for (size_t j = 0; j < HIDDEN; j++) {
+        const int y = abs(moe_oracle_token(DATA_SEED, c->token, j) + moe_oracle_bias(c->expert, j));
+        best = y > most ? j : best;
+        most = y > most ? y : most;
+    }
+    return best;
+}
+
+/* Flips turn the sign of one element (little-endian), or of a scale. */
+static bool make_fault(const setting_t *s, planted_t *p)
+{
+    const plant_t *plant = &s->plant;
+    *p = (planted_t){.fault = {.kind = plant->kind, .exchange = plant->exchange, .mask = 0x80}};
+    if (!find_places(s, p))
+        return false;
+    const bool back = plant->exchange == COMBINE;
+    const size_t size = moe_dtype_bytes(back ? s->dtypes.combine : s->dtypes.dispatch);
+    p->column = back && p->at.is_token ? largest_column(&p->at) : COLUMN;
+    p->fault.byte = (p->column + 1) * size - 1;
+    if (plant->in_scale) {
+        p->column = 0; /* the first that the scale makes wrong */
+        p->fault.byte = HIDDEN + sizeof(float) - 1;
+    }
+    return true;
+}
+
+static double x_of(const carried_t *c, size_t column)
+{
+    return c->is_token ? moe_oracle_token(DATA_SEED, c->token, column) : 0;
+}
+
+/* What every element of a token is after combine, before rounding. */
+static double combined_of(const world_t *w, uint64_t token, size_t column)
+{
+    const moe_batch_t *batch = w->batch[token / traffic.tokens];
+    const size_t top_k = batch->table.top_k, t = (size_t)(token - batch->table.first_token);
+    double sum = 0;
+    for (size_t i = t * top_k; i < (t + 1) * top_k; i++)
+        sum += (double)batch->table.weight[i] *
+               (moe_oracle_token(DATA_SEED, token, column) +
+                moe_oracle_bias((size_t)batch->table.expert[i], column));
+    return sum;
+}
+
+/* bf16 has 8 significant bits. */
+static bool is_near(double value, double expected)
+{
+    return fabs(value - expected) <= fabs(expected) / 256 + 1e-6;
+}
+
+static bool names_the_values(moe_transport_t *t, const setting_t *s, const planted_t *p,
+                             const moe_mismatch_t *at, char *text)
+{
+    const bool back = s->plant.exchange == COMBINE;
+    const double expected =
+        back ? combined_of(s->world, at->token, at->column) : x_of(&p->at, at->column);
+    RANK_EXPECT(s->plant.kind == FAULT_SWAP ||
+                (back ? is_near(at->expected, expected) : at->expected == expected));
+    switch (s->plant.kind) {
+    case FAULT_FLIP:
+        RANK_EXPECT(at->column == p->column);
+        RANK_EXPECT(back || s->plant.in_scale || at->got == -expected);
+        RANK_EXPECT(!back ||
+                    is_near(at->got, expected - 2 * (double)p->at.weight *
+                                                    (x_of(&p->at, p->column) +
+                                                     moe_oracle_bias(p->at.expert, p->column))));
+        break;
+    case FAULT_LOSE: /* what lies there is no number, let alone the right one */
+        RANK_EXPECT(isnan(at->got));
+        break;
+    case FAULT_DUPLICATE:
+        RANK_EXPECT(back || at->got == x_of(&p->other, at->column));
+        break;
+    default:
+        break;
+    }
+    return true;
+}
+
+/* Rank, token or padding, column, expected, got: in the words that a user reads. */
+static bool describes_it(moe_transport_t *t, const setting_t *s, const moe_check_result_t *result,
+                         char *text)
+{
+    char said[RANK_TEXT], token[64], where[64], values[96];
+    moe_check_describe(result, said, sizeof said);
+    snprintf(where, sizeof where, "rank %zu: after %s: row %zu, ", result->rank,
+             s->plant.exchange == COMBINE ? "combine" : "dispatch", result->at.row);
+    if (result->at.token == MOE_TOKEN_PADDING)
+        snprintf(token, sizeof token, " padding, column %zu: ", result->at.column);
+    else
+        snprintf(token, sizeof token, " token %" PRIu64 ", column %zu: ", result->at.token,
+                 result->at.column);
+    snprintf(values, sizeof values, "expected %g, got %g (%zu wrong elements in all)",
+             result->at.expected, result->at.got, result->errors);
+    RANK_EXPECT(strstr(said, where) == said);
+    RANK_EXPECT(strstr(said, token) != NULL);
+    RANK_EXPECT(strstr(said, values) != NULL);
+    return true;
+}
+
+static bool is_found(moe_transport_t *t, const setting_t *s, const planted_t *p,
+                     const moe_check_result_t *result, char *text)
+{
+    if (s->plant.harmless) {
+        RANK_EXPECT(result->errors == 0);
+        return true;
+    }
+    RANK_EXPECT(result->errors > 0 && result->at.count > 0);
+    RANK_EXPECT(result->in_combine == (s->plant.exchange == COMBINE));
+    RANK_EXPECT(result->rank == (s->plant.kind == FAULT_SHIFT ? PEER : FAULTY));
+    RANK_EXPECT(result->at.column < HIDDEN);
+    if (s->plant.kind == FAULT_SHIFT)
+        return describes_it(t, s, result, text);
+    const bool is_at = result->at.token == (p->at.is_token ? p->at.token : MOE_TOKEN_PADDING);
+    const bool is_other =
+        result->at.token == (p->other.is_token ? p->other.token : MOE_TOKEN_PADDING);
+    RANK_EXPECT(is_at || (s->plant.kind == FAULT_SWAP && is_other));
+    return names_the_values(t, s, p, &result->at, text) && describes_it(t, s, result, text);
+}
+
+/* ---- On every rank ---- */
+
+static bool catch_it(fault_transport_t *f, const setting_t *s, const planted_t *p,
+                     moe_layer_t *layer, char *text)
+{
+    moe_transport_t *t = &f->transport;
+    char finding[RANK_TEXT];
+    moe_check_result_t result;
+    fault_arm(f, NULL);
+    if (!layer_is_right(layer, text)) /* what it leaves is what a lost row would find */
+        return false;
+    fault_arm(f, t->rank == FAULTY ? &p->fault : NULL);
+    RANK_EXPECT(moe_layer_check(layer, MOE_CHECK_FULL, &result, NULL) == MOE_OK);
+    RANK_EXPECT(f->planted == (t->rank == FAULTY && s->plant.kind != FAULT_NONE));
+    fault_arm(f, NULL);
+    if (!is_found(t, s, p, &result, finding)) {
+        layer_explain(layer, finding, text);
+        return false;
+    }
+    return layer_is_right(layer, text);
+}
+
+static bool catch_by_every_algorithm(fault_transport_t *f, const setting_t *s, char *text)
+{
+    moe_transport_t *t = &f->transport;
+    planted_t planted;
+    if (!make_fault(s, &planted)) {
+        /* `exact` has no padding; every style has tokens. */
+        RANK_EXPECT(s->plant.padding || s->plant.other_padding);
+        RANK_EXPECT(s->style->metadata == MOE_METADATA_COUNTS);
+        return true;
+    }
+    const moe_layer_spec_t spec = {.transport = t,
+                                   .style = s->style,
+                                   .algorithm = moe_algorithm_at(0),
+                                   .workload = &s->world->workload,
+                                   .hidden = HIDDEN,
+                                   .dtype = s->dtypes.dispatch,
+                                   .combine_dtype = s->dtypes.combine,
+                                   .data_seed = DATA_SEED};
+    layer_rank_t rank;
+    RANK_EXPECT(layer_rank_create(&rank, &spec, s->host, NULL) == MOE_OK);
+    for (size_t a = 0; a < moe_algorithm_count(); a++) {
+        RANK_EXPECT(moe_layer_use(rank.layer, moe_algorithm_at(a), NULL) == MOE_OK);
+        if (!catch_it(f, s, &planted, rank.layer, text))
+            return false;
+    }
+    layer_rank_destroy(&rank);
+    return true;
+}
+
+static bool catch_in_every_style(moe_transport_t *t, void *context, char *text)
+{
+    setting_t s = *(const setting_t *)context;
+    fault_transport_t f;
+    fault_transport_init(&f, t);
+    for (size_t style = 0; style < moe_style_count(); style++) {
+        s.style = moe_style_at(style);
+        for (size_t pair = 0; pair < DTYPE_PAIRS; pair++) {
+            s.dtypes = dtype_pairs[pair];
+            const moe_dtype_t carried =
+                s.plant.exchange == COMBINE ? s.dtypes.combine : s.dtypes.dispatch;
+            if (s.plant.in_scale && carried != MOE_FP8)
+                continue;
+            if (!catch_by_every_algorithm(&f, &s, text))
+                return false;
+        }
+    }
+    return true;
+}
+
+static void plant(void **state, plant_t what)
+{
+    world_t world;
+    world_create(&world, &traffic);
+    setting_t setting = {.world = &world, .host = *state, .plant = what};
+    assert_int_equal(run_ranks(RANKS, catch_in_every_style, &setting), 0);
+    world_destroy(&world);
+}
+
+/* ---- Rows ---- */
+
+static void test_no_fault_is_no_error(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_NONE, .harmless = true});
+}
+
+static void test_a_flip_in_padding_that_comes_back_is_no_error(void **state)
+{
+    /* Nobody reads it. */
+    plant(state,
+          (plant_t){.kind = FAULT_FLIP, .exchange = COMBINE, .padding = true, .harmless = true});
+}
+
+static void test_a_flipped_byte_is_found_after_dispatch(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_FLIP, .exchange = DISPATCH});
+}
+
+static void test_a_flipped_byte_is_found_after_combine(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_FLIP, .exchange = COMBINE});
+}
+
+static void test_a_flipped_byte_of_padding_is_found_after_dispatch(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_FLIP, .exchange = DISPATCH, .padding = true});
+}
+
+static void test_a_flipped_byte_of_a_scale_is_found_after_dispatch(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_FLIP, .exchange = DISPATCH, .in_scale = true});
+}
+
+static void test_two_swapped_rows_of_a_block_are_found_after_dispatch(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_SWAP, .exchange = DISPATCH, .other_peer = PEER});
+}
+
+static void test_two_swapped_rows_of_a_block_are_found_after_combine(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_SWAP, .exchange = COMBINE, .other_peer = PEER});
+}
+
+static void test_two_swapped_rows_of_two_peers_are_found_after_dispatch(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_SWAP, .exchange = DISPATCH, .other_peer = OTHER});
+}
+
+static void test_two_swapped_rows_of_two_peers_are_found_after_combine(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_SWAP, .exchange = COMBINE, .other_peer = OTHER});
+}
+
+static void test_a_token_in_the_place_of_padding_is_found(void **state)
+{
+    plant(state,
+          (plant_t){
+              .kind = FAULT_SWAP, .exchange = DISPATCH, .other_peer = PEER, .other_padding = true});
+}
+
+static void test_a_row_lost_in_dispatch_is_found_though_the_last_one_lies_there(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_LOSE, .exchange = DISPATCH});
+}
+
+static void test_a_row_lost_in_combine_is_found_though_the_last_one_lies_there(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_LOSE, .exchange = COMBINE});
+}
+
+static void test_a_row_of_padding_lost_in_dispatch_is_found(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_LOSE, .exchange = DISPATCH, .padding = true});
+}
+
+static void test_a_row_duplicated_over_another_is_found_after_dispatch(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_DUPLICATE, .exchange = DISPATCH, .other_peer = PEER});
+}
+
+static void test_a_row_duplicated_over_another_peers_is_found_after_dispatch(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_DUPLICATE, .exchange = DISPATCH, .other_peer = OTHER});
+}
+
+static void test_a_row_duplicated_over_another_is_found_after_combine(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_DUPLICATE, .exchange = COMBINE, .other_peer = PEER});
+}
+
+static void test_padding_over_a_token_is_found(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_DUPLICATE,
+                           .exchange = DISPATCH,
+                           .other_peer = PEER,
+                           .other_padding = true});
+}
+
+static void test_a_block_sent_from_one_row_too_far_is_found_after_dispatch(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_SHIFT, .exchange = DISPATCH});
+}
+
+static void test_a_block_sent_from_one_row_too_far_is_found_after_combine(void **state)
+{
+    plant(state, (plant_t){.kind = FAULT_SHIFT, .exchange = COMBINE});
+}
+
+/* ---- A sample ---- */
+
+/* Row 0 by expert is the first that the lowest rank sends for the first local expert. */
+static bool sample_row(moe_transport_t *t, void *context, char *text)
+{
+    const setting_t *s = context;
+    fault_transport_t f;
+    fault_transport_init(&f, t);
+    const moe_layer_spec_t spec = {.transport = &f.transport,
+                                   .style = moe_style_at(0),
+                                   .algorithm = moe_algorithm_at(0),
+                                   .workload = &s->world->workload,
+                                   .hidden = HIDDEN,
+                                   .dtype = MOE_BF16,
+                                   .combine_dtype = MOE_BF16,
+                                   .data_seed = DATA_SEED};
+    layer_rank_t rank;
+    RANK_EXPECT(layer_rank_create(&rank, &spec, s->host, NULL) == MOE_OK);
+    RANK_EXPECT(traffic.tokens > MOE_CHECK_STRIDE); /* rows of a block of `padded` */
+    for (size_t row = 0; row <= MOE_CHECK_STRIDE; row++) {
+        const fault_t fault = {
+            .kind = FAULT_LOSE, .at = {.peer = 0, .row = row}, .exchange = DISPATCH};
+        moe_check_result_t result;
+        fault_arm(&f, t->rank == FAULTY ? &fault : NULL);
+        RANK_EXPECT(moe_layer_check(rank.layer, MOE_CHECK_SAMPLE, &result, NULL) == MOE_OK);
+        fault_arm(&f, NULL);
+        const bool looked_at = row % MOE_CHECK_STRIDE == 0;
+        RANK_EXPECT(looked_at == (result.errors > 0 && !result.in_combine));
+        RANK_EXPECT(!looked_at || (result.rank == FAULTY && result.at.row == row));
+    }
+    layer_rank_destroy(&rank);
+    return true;
+}
+
+static void test_a_sample_looks_at_every_16th_row(void **state)
+{
+    world_t world;
+    world_create(&world, &traffic);
+    setting_t setting = {.world = &world, .host = *state};
+    assert_int_equal(run_ranks(RANKS, sample_row, &setting), 0);
+    world_destroy(&world);
+}
+
+/* ---- A wrong plan ----
+ * The check trusts no index list of the plan. */
+
+static void swap_sizes(size_t *a, size_t *b)
+{
+    const size_t kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+/* Spoils the plan on one rank, sees it found, and mends it. */
+static bool find_two_swapped(moe_transport_t *t, moe_layer_t *layer, size_t *a, size_t *b,
+                             char *text)
+{
+    moe_check_result_t result;
+    RANK_EXPECT(*a != *b);
+    if (t->rank == FAULTY)
+        swap_sizes(a, b);
+    RANK_EXPECT(moe_layer_check(layer, MOE_CHECK_FULL, &result, NULL) == MOE_OK);
+    RANK_EXPECT(result.errors > 0);
+    if (t->rank == FAULTY)
+        swap_sizes(a, b);
+    return layer_is_right(layer, text);
+}
+
+static bool spoil_plans(moe_transport_t *t, void *context, char *text)
+{
+    const setting_t *s = context;
+    const moe_layer_spec_t spec = {.transport = t,
+                                   .style = s->style,
+                                   .algorithm = moe_algorithm_at(0),
+                                   .workload = &s->world->workload,
+                                   .hidden = HIDDEN,
+                                   .dtype = MOE_BF16,
+                                   .combine_dtype = MOE_BF16,
+                                   .data_seed = DATA_SEED};
+    layer_rank_t rank;
+    RANK_EXPECT(layer_rank_create(&rank, &spec, s->host, NULL) == MOE_OK);
+    const moe_plan_t *plan = moe_layer_plan(rank.layer);
+    const moe_hop_t *hop = &plan->hop;
+    const size_t sent = hop->send_first[RANKS] - 1, got = hop->recv_first[RANKS] - 1;
+    if (!find_two_swapped(t, rank.layer, &hop->gather[0], &hop->gather[sent], text) ||
+        !find_two_swapped(t, rank.layer, &hop->reduce_row[0], &hop->reduce_row[sent], text) ||
+        !find_two_swapped(t, rank.layer, &plan->expert_gather[0], &plan->expert_gather[got],
+                          text) ||
+        !find_two_swapped(t, rank.layer, &plan->expert_return[0], &plan->expert_return[got], text))
+        return false;
+    moe_check_result_t result;
+    hop->reduce_weight[0] /= t->rank == FAULTY ? 2 : 1;
+    RANK_EXPECT(moe_layer_check(rank.layer, MOE_CHECK_FULL, &result, NULL) == MOE_OK);
+    RANK_EXPECT(result.errors > 0 && result.rank == FAULTY && result.in_combine);
+    layer_rank_destroy(&rank);
+    return true;
+}
+
+static void test_a_wrong_plan_is_found(void **state)
+{
+    world_t world;
+    world_create(&world, &traffic);
+    setting_t setting = {.world = &world, .host = *state, .style = style_named("exact")};
+    assert_int_equal(run_ranks(RANKS, spoil_plans, &setting), 0);
+    world_destroy(&world);
+}
+
+/* ---- Metadata ---- */
+
+typedef struct miscount {
+    const world_t *world;
+    const moe_device_t *host;
+    const char *style;
+    size_t algorithm;
+    fault_t fault;
+    bool in_set_up;   /* from the set-up on, else in the check only */
+    bool passes;      /* nothing is told, so nothing can be told wrongly */
+    const char *says; /* words of the message */
+} miscount_t;
+
+/* As a driver does it: the rank that finds wrong data ends all. */
+static bool end_as_a_driver(moe_transport_t *t, moe_status_t status, const moe_error_t *error,
+                            const char *says, char *text)
+{
+    if (t->rank == FAULTY) {
+        if (status != MOE_WRONG_DATA || strstr(error->text, says) == NULL) {
+            snprintf(text, RANK_TEXT, "rank %zu: status %d: %.200s", t->rank, (int)status,
+                     error->text);
+            return false;
+        }
+        t->ops->abort(t, status);
+        return true;
+    }
+    RANK_EXPECT(status == MOE_FAILED);
+    RANK_EXPECT(strstr(error->text, "aborted") != NULL);
+    return true;
+}
+
+static bool tell_a_wrong_count(moe_transport_t *t, void *context, char *text)
+{
+    const miscount_t *m = context;
+    fault_transport_t f;
+    fault_transport_init(&f, t);
+    const fault_t *fault = t->rank == FAULTY ? &m->fault : NULL;
+    moe_layer_spec_t spec = {.transport = &f.transport,
+                             .algorithm = moe_algorithm_at(m->algorithm),
+                             .workload = &m->world->workload,
+                             .hidden = HIDDEN,
+                             .dtype = MOE_BF16,
+                             .combine_dtype = MOE_BF16,
+                             .data_seed = DATA_SEED};
+    RANK_EXPECT(moe_style_find(m->style, &spec.style, NULL) == MOE_OK);
+    layer_rank_t rank;
+    fault_arm(&f, m->in_set_up ? fault : NULL);
+    RANK_EXPECT(layer_rank_create(&rank, &spec, m->host, NULL) == MOE_OK);
+    if (!m->in_set_up) {
+        if (!layer_is_right(rank.layer, text))
+            return false;
+        fault_arm(&f, fault);
+    }
+    moe_check_result_t result;
+    moe_error_t error = {0};
+    const moe_status_t status = moe_layer_check(rank.layer, MOE_CHECK_FULL, &result, &error);
+    RANK_EXPECT(t->rank != FAULTY || (f.planted > 0) == !m->passes);
+    bool right = status == MOE_OK && result.errors == 0;
+    if (!m->passes)
+        right = end_as_a_driver(&f.transport, status, &error, m->says, text);
+    layer_rank_destroy(&rank);
+    return right;
+}
+
+static void miscount(void **state, miscount_t m)
+{
+    world_t world;
+    world_create(&world, &traffic);
+    m.world = &world;
+    m.host = *state;
+    for (m.algorithm = 0; m.algorithm < moe_algorithm_count(); m.algorithm++)
+        assert_int_equal(run_ranks(RANKS, tell_a_wrong_count, &m), 0);
+    world_destroy(&world);
+}
+
+/* Where a count of rank `peer` stands among those that FAULTY gets; it is not 0. */
+static size_t count_of(size_t peer, size_t local_expert)
+{
+    world_t world;
+    world_create(&world, &traffic);
+    const moe_placement_t *p = &world.placement;
+    const size_t local = p->first[FAULTY + 1] - p->first[FAULTY];
+    assert_true(local_expert < local);
+    const int32_t expert = p->expert_at[p->first[FAULTY] + local_expert];
+    assert_true(world.batch[peer]->counts[expert] > 0);
+    world_destroy(&world);
+    return peer * local + local_expert;
+}
+
+static void test_one_row_too_many_announced_is_found(void **state)
+{
+    miscount(state, (miscount_t){.style = "exact",
+                                 .fault = {.kind = FAULT_COUNTS,
+                                           .more = count_of(PEER, 1),
+                                           .less = FAULT_NO_ELEMENT},
+                                 .says = "metadata: rank 0"});
+}
+
+static void test_one_row_too_few_announced_is_found(void **state)
+{
+    miscount(state, (miscount_t){.style = "exact",
+                                 .fault = {.kind = FAULT_COUNTS,
+                                           .more = FAULT_NO_ELEMENT,
+                                           .less = count_of(OTHER, 0)},
+                                 .says = "metadata: rank 1"});
+}
+
+static void test_a_row_announced_for_another_expert_is_found(void **state)
+{
+    /* The peer's sum stays right. */
+    miscount(state, (miscount_t){.style = "exact",
+                                 .fault = {.kind = FAULT_COUNTS,
+                                           .more = count_of(PEER, 1),
+                                           .less = count_of(PEER, 0)},
+                                 .says = "metadata: rank 0"});
+}
+
+static void test_a_row_announced_by_another_peer_is_found(void **state)
+{
+    /* The expert's sum stays right. */
+    miscount(state, (miscount_t){.style = "exact",
+                                 .fault = {.kind = FAULT_COUNTS,
+                                           .more = count_of(OTHER, 0),
+                                           .less = count_of(PEER, 0)},
+                                 .says = "metadata: rank"});
+}
+
+static void test_a_wrong_largest_count_is_found(void **state)
+{
+    miscount(state, (miscount_t){.style = "padded-max",
+                                 .fault = {.kind = FAULT_LARGEST},
+                                 .says = "metadata: the largest count"});
+}
+
+static void test_padded_blocks_need_no_counts(void **state)
+{
+    miscount(state, (miscount_t){.style = "padded",
+                                 .fault = {.kind = FAULT_COUNTS, .more = 0, .less = 1},
+                                 .passes = true});
+    miscount(state,
+             (miscount_t){.style = "padded", .fault = {.kind = FAULT_LARGEST}, .passes = true});
+}
+
+static void test_a_plan_made_of_a_wrong_count_is_found(void **state)
+{
+    miscount(state, (miscount_t){.style = "exact",
+                                 .in_set_up = true,
+                                 .fault = {.kind = FAULT_COUNTS,
+                                           .more = count_of(PEER, 1),
+                                           .less = count_of(PEER, 0)},
+                                 .says = "metadata: rank 0"});
+}
+
+static void test_a_count_that_is_always_wrong_is_found(void **state)
+{
+    /* Plan and metadata agree; only the choices made anew tell. */
+    const size_t experts[2][2] = {{0, 1}, {1, 0}};
+    for (size_t i = 0; i < LENGTH(experts); i++) {
+        miscount(state, (miscount_t){.style = "exact",
+                                     .in_set_up = true,
+                                     .fault = {.kind = FAULT_COUNTS,
+                                               .more = count_of(PEER, experts[i][0]),
+                                               .less = count_of(PEER, experts[i][1]),
+                                               .every_time = true},
+                                     .says = "local expert 0 expects rows up to"});
+    }
+}
+
+/* ---- ---- */
+
+static int make_host(void **state)
+{
+    moe_device_t *host = NULL;
+    const moe_status_t status = moe_host_device_create(1, 1, &host, NULL);
+    *state = host;
+    return status == MOE_OK ? 0 : -1;
+}
+
+static int drop_host(void **state)
+{
+    moe_device_t *host = *state;
+    host->ops->destroy(host);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_fault_is_no_error),
+        cmocka_unit_test(test_a_flip_in_padding_that_comes_back_is_no_error),
+        cmocka_unit_test(test_a_flipped_byte_is_found_after_dispatch),
+        cmocka_unit_test(test_a_flipped_byte_is_found_after_combine),
+        cmocka_unit_test(test_a_flipped_byte_of_padding_is_found_after_dispatch),
+        cmocka_unit_test(test_a_flipped_byte_of_a_scale_is_found_after_dispatch),
+        cmocka_unit_test(test_two_swapped_rows_of_a_block_are_found_after_dispatch),
+        cmocka_unit_test(test_two_swapped_rows_of_a_block_are_found_after_combine),
+        cmocka_unit_test(test_two_swapped_rows_of_two_peers_are_found_after_dispatch),
+        cmocka_unit_test(test_two_swapped_rows_of_two_peers_are_found_after_combine),
+        cmocka_unit_test(test_a_token_in_the_place_of_padding_is_found),
+        cmocka_unit_test(test_a_row_lost_in_dispatch_is_found_though_the_last_one_lies_there),
+        cmocka_unit_test(test_a_row_lost_in_combine_is_found_though_the_last_one_lies_there),
+        cmocka_unit_test(test_a_row_of_padding_lost_in_dispatch_is_found),
+        cmocka_unit_test(test_a_row_duplicated_over_another_is_found_after_dispatch),
+        cmocka_unit_test(test_a_row_duplicated_over_another_peers_is_found_after_dispatch),
+        cmocka_unit_test(test_a_row_duplicated_over_another_is_found_after_combine),
+        cmocka_unit_test(test_padding_over_a_token_is_found),
+        cmocka_unit_test(test_a_block_sent_from_one_row_too_far_is_found_after_dispatch),
+        cmocka_unit_test(test_a_block_sent_from_one_row_too_far_is_found_after_combine),
+        cmocka_unit_test(test_a_sample_looks_at_every_16th_row),
+        cmocka_unit_test(test_a_wrong_plan_is_found),
+        cmocka_unit_test(test_one_row_too_many_announced_is_found),
+        cmocka_unit_test(test_one_row_too_few_announced_is_found),
+        cmocka_unit_test(test_a_row_announced_for_another_expert_is_found),
+        cmocka_unit_test(test_a_row_announced_by_another_peer_is_found),
+        cmocka_unit_test(test_a_wrong_largest_count_is_found),
+        cmocka_unit_test(test_padded_blocks_need_no_counts),
+        cmocka_unit_test(test_a_plan_made_of_a_wrong_count_is_found),
+        cmocka_unit_test(test_a_count_that_is_always_wrong_is_found),
+    };
+    return cmocka_run_group_tests_name("exchange", tests, make_host, drop_host);
+}
