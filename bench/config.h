@@ -1,0 +1,69 @@
+/* What the options of a run mean, all checked. */
+#ifndef BENCH_CONFIG_H
+#define BENCH_CONFIG_H
+
+#include "moe/exchange.h"
+#include "moe/iteration.h"
+#include "moe/measure.h"
+#include "moe/model.h"
+#include "moe/routing.h"
+#include "moe/traffic.h"
+#include "options.h"
+
+#define MAX_LIST 16 /* styles, algorithms named in a list */
+
+typedef struct config {
+    const command_t *command;
+    options_t options;
+    int argc;
+    char **argv; /* the whole command line */
+
+    moe_model_t model;
+    bool custom;   /* no preset was named */
+    size_t tokens; /* of a rank */
+    size_t sequence;
+    moe_dtype_t dtype, combine_dtype;
+    moe_capacity_spec_t capacity;
+
+    moe_routing_spec_t routing;
+    const char *placement;
+
+    size_t ranks;          /* where MPI does not tell */
+    size_t ep, dp;         /* 0: follows from the ranks */
+    size_t ranks_per_node; /* 0: as found */
+
+    const moe_style_ops_t *style[MAX_LIST];
+    size_t styles;
+    const moe_algorithm_ops_t *algorithm[MAX_LIST];
+    size_t algorithms;
+    bool loopback;
+
+    const char *compute;
+    size_t threads;
+    moe_pass_t pass;
+    size_t measure_layers; /* 0: all */
+
+    moe_measure_spec_t measure;
+    double timeout;
+    moe_check_t check;
+
+    bool raw, per_rank, quiet;
+    bool stdout_taken; /* by records: the table then goes to stderr */
+} config_t;
+
+/* Parses and checks everything that can be checked without knowing the ranks. */
+moe_status_t config_read(const command_t *command, int argc, char **argv, config_t *out,
+                         moe_error_t *error);
+
+/* Puts the option in front of a message of the library, which does not know of options; returns
+ * status. */
+moe_status_t config_name_option(option_t id, moe_status_t status, moe_error_t *error);
+
+/* The layout for `ranks` ranks: fills ep and dp. */
+moe_status_t config_lay_out(config_t *config, size_t ranks, moe_error_t *error);
+
+/* All options that decide the result, one "name=value" a line, into a string that the caller frees:
+ * equal on all ranks of a sound run. */
+moe_status_t config_text(const config_t *config, char **out, moe_error_t *error);
+
+#endif

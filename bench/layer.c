@@ -1,0 +1,289 @@
+/* moe-a2a layer: dispatch and combine of one MoE layer, styles and algorithms beside each other. */
+#include <string.h>
+
+#include "commands.h"
+#include "layers.h"
+#include "measured.h"
+#include "moe/iteration.h"
+
+static const command_t command = {
+    .name = "layer",
+    .summary = "dispatch + combine of one MoE layer, styles and algorithms beside each other",
+    .help = "Measures dispatch and combine of one MoE layer for every style and algorithm asked "
+            "for, on "
+            "one routing table, each byte checked before.\v"
+            "Each phase is aligned by a barrier; `total` runs all phases without barriers inside. "
+            "Times "
+            "are maxima over ranks, their median over repetitions with its 95 % interval.\n\n"
+            "  mpirun -np 4 moe-a2a layer --model olmoe-1b-7b --tokens 256 --skew zipf:1.0",
+    .groups = GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_EXCHANGE |
+              GROUP_MEASURE | GROUP_OUTPUT | GROUP_SAMPLES,
+};
+
+/* Order of the lines of a table: as a token passes. */
+static const moe_layer_column_t printed[] = {
+    MOE_LAYER_METADATA, MOE_LAYER_PERMUTE,   MOE_LAYER_DISPATCH,
+    MOE_LAYER_COMBINE,  MOE_LAYER_UNPERMUTE, MOE_LAYER_TOTAL,
+};
+
+/* What one style moves, and where its lines go. */
+typedef struct style_run {
+    world_t *world;
+    const moe_style_ops_t *style;
+    const moe_algorithm_ops_t *algorithm;
+    moe_flow_t dispatch, combine;
+    size_t metadata_bytes;
+    size_t layer; /* its number in the model */
+    size_t errors;
+} style_run_t;
+
+static void print_columns(FILE *out)
+{
+    fprintf(out, "\n%-11s %-9s %-9s %10s %10s %8s  %-34s %10s %8s %8s %7s\n", "style", "algorithm",
+            "phase", "useful", "wire", "padding", "median us [95 % interval]", "p99 us", "algbw",
+            "busbw", "slowest");
+    fprintf(out, "%-11s %-9s %-9s %10s %10s %8s  %-34s %10s %8s %8s %7s\n", "", "", "", "MB", "MB",
+            "% wire", "", "", "GB/s", "GB/s", "rank");
+}
+
+static bool has_phase(const style_run_t *run, moe_layer_column_t column)
+{
+    return column != MOE_LAYER_METADATA || run->style->metadata != MOE_METADATA_NONE;
+}
+
+/* Bytes of a phase over all ranks; false where it moves none. */
+static bool phase_bytes(const style_run_t *run, moe_layer_column_t column, moe_bytes_t *out)
+{
+    const moe_bytes_t *d = &run->dispatch.bytes, *c = &run->combine.bytes;
+    switch (column) {
+    case MOE_LAYER_METADATA:
+        *out = (moe_bytes_t){.logical = run->metadata_bytes, .wire = run->metadata_bytes};
+        return true;
+    case MOE_LAYER_DISPATCH:
+        *out = *d;
+        return true;
+    case MOE_LAYER_COMBINE:
+        *out = *c;
+        return true;
+    case MOE_LAYER_TOTAL:
+        *out = (moe_bytes_t){.useful = d->useful + c->useful,
+                             .logical = d->logical + c->logical + run->metadata_bytes,
+                             .wire = d->wire + c->wire + run->metadata_bytes,
+                             .padding = d->padding + c->padding};
+        return true;
+    default:
+        return false;
+    }
+}
+
+static const moe_flow_t *phase_flow(const style_run_t *run, moe_layer_column_t column)
+{
+    return column == MOE_LAYER_DISPATCH  ? &run->dispatch
+           : column == MOE_LAYER_COMBINE ? &run->combine
+                                         : NULL;
+}
+
+static void print_line(const style_run_t *run, moe_layer_column_t column,
+                       const moe_series_t *series, const moe_summary_t *summary)
+{
+    FILE *out = run->world->table;
+    char times[64], p99[24], useful[24] = "", wire[24] = "", padding[24] = "", algbw[24] = "",
+                             busbw[24] = "";
+    moe_bytes_t bytes;
+    size_t last;
+    const size_t slowest = moe_series_slowest(series, column, &last);
+    format_interval(times, sizeof times, summary, 1e6, 1);
+    format_or_na(p99, sizeof p99, summary->has_p99, summary->p99 * 1e6, 1);
+    if (phase_bytes(run, column, &bytes)) {
+        snprintf(useful, sizeof useful, "%.3f", (double)bytes.useful / 1e6);
+        snprintf(wire, sizeof wire, "%.3f", (double)bytes.wire / 1e6);
+        format_or_na(padding, sizeof padding, bytes.wire > 0,
+                     bytes.wire > 0 ? 100.0 * (double)bytes.padding / (double)bytes.wire : 0, 1);
+    }
+    const moe_flow_t *flow = phase_flow(run, column);
+    if (flow != NULL) {
+        snprintf(algbw, sizeof algbw, "%.2f", moe_flow_algbw(flow, summary->median) / 1e9);
+        const double port = moe_flow_busbw(flow, summary->median);
+        format_or_na(busbw, sizeof busbw, port > 0, port / 1e9, 2);
+    }
+    fprintf(out, "%-11s %-9s %-9s %10s %10s %8s  %-34s %10s %8s %8s %7zu%s\n", run->style->name,
+            run->algorithm->name, moe_layer_column_name(column), useful, wire, padding, times, p99,
+            algbw, busbw, slowest,
+            column == MOE_LAYER_TOTAL && !series->converged ? "  not converged" : "");
+}
+
+static void add_bandwidths(json_t *record, const moe_flow_t *flow, double seconds)
+{
+    const double algbw = moe_flow_algbw(flow, seconds), busbw = moe_flow_busbw(flow, seconds);
+    if (algbw > 0) {
+        json_object_set_new(record, "algbw_GBps", json_real(algbw / 1e9));
+    }
+    if (busbw > 0) {
+        json_object_set_new(record, "busbw_GBps", json_real(busbw / 1e9));
+    }
+}
+
+static moe_status_t record_line(const style_run_t *run, moe_layer_column_t column,
+                                const moe_series_t *series, moe_summary_t *summary,
+                                moe_error_t *error)
+{
+    world_t *w = run->world;
+    moe_bytes_t bytes;
+    json_t *record = json_pack("{s:s, s:s, s:s, s:s, s:I}", "record", "exchange", "style",
+                               run->style->name, "algorithm", run->algorithm->name, "phase",
+                               moe_layer_column_name(column), "layer", (json_int_t)run->layer);
+    moe_status_t status = add_series(record, series, column, summary, error);
+    if (status != MOE_OK) {
+        json_decref(record);
+        return status;
+    }
+    moe_json_add_times(record, summary);
+    if (phase_bytes(run, column, &bytes)) {
+        json_object_set_new(record, "bytes", moe_json_bytes(&bytes));
+    }
+    const moe_flow_t *flow = phase_flow(run, column);
+    if (flow != NULL) {
+        add_bandwidths(record, flow, summary->median);
+        json_object_set_new(record, "tiers", moe_json_tiers(&flow->tiers));
+        json_object_set_new(record, "matrix_hash", moe_json_hash(flow->hash));
+    }
+    if (w->config.check != MOE_CHECK_OFF) {
+        json_object_set_new(record, "errors", json_integer((json_int_t)run->errors));
+    }
+    return moe_recorder_write(w->recorder, record, error);
+}
+
+static moe_status_t report(const style_run_t *run, const moe_series_t *series, moe_error_t *error)
+{
+    world_t *w = run->world;
+    moe_status_t status = MOE_OK;
+    world_progress_end(w);
+    for (size_t i = 0; status == MOE_OK && i < sizeof printed / sizeof *printed; i++) {
+        const moe_layer_column_t column = printed[i];
+        moe_summary_t summary;
+        if (!has_phase(run, column)) {
+            continue;
+        }
+        if (w->all->rank == 0) {
+            status = record_line(run, column, series, &summary, error);
+        }
+        if (status == MOE_OK && w->table != NULL) {
+            print_line(run, column, series, &summary);
+        }
+        if (status == MOE_OK) {
+            status = write_raw(w, run->style->name, run->algorithm->name,
+                               moe_layer_column_name(column), series, column, error);
+        }
+        if (status == MOE_OK) {
+            status = write_ranks(w, run->style->name, run->algorithm->name,
+                                 moe_layer_column_name(column), series, column, error);
+        }
+    }
+    if (w->table != NULL) {
+        fflush(w->table);
+    }
+    return status;
+}
+
+static moe_status_t run_algorithm(style_run_t *run, exchange_set_t *exchanges, size_t *all_errors,
+                                  moe_error_t *error)
+{
+    world_t *w = run->world;
+    char label[64];
+    snprintf(label, sizeof label, "%s %s", run->style->name, run->algorithm->name);
+    w->doing = label;
+    world_progress(w, "checking %s ...", label);
+    moe_status_t status = exchange_set_use(exchanges, run->algorithm, error);
+    if (status == MOE_OK) {
+        status = exchange_set_check(exchanges, w, &run->errors, error);
+    }
+    *all_errors += run->errors;
+    moe_series_t series = {0};
+    if (status == MOE_OK) {
+        status = measured_series(w, label, MOE_LAYER_COLUMNS, MOE_LAYER_DECIDING, moe_layer_repeat,
+                                 exchanges->layer[0], &series, error);
+    }
+    if (status == MOE_OK) {
+        status = report(run, &series, error);
+    }
+    moe_series_destroy(&series);
+    w->doing = "set-up";
+    return status;
+}
+
+static moe_status_t run_style(world_t *w, const layer_set_t *set, const moe_style_ops_t *style,
+                              size_t *all_errors, moe_error_t *error)
+{
+    const config_t *c = &w->config;
+    style_run_t run = {.world = w, .style = style, .layer = set->layer[0]};
+    exchange_set_t exchanges = {0};
+    w->running = false;
+    moe_status_t status = exchange_set_create(set, w, style, &exchanges, error);
+    if (status != MOE_OK) {
+        return status;
+    }
+    status = exchange_set_bind(&exchanges, w, 0, error);
+    if (status == MOE_OK) {
+        status = moe_layer_flows(exchanges.layer[0], w->ranks_per_node, &run.dispatch, &run.combine,
+                                 &run.metadata_bytes, error);
+    }
+    status = world_agree(w, status, error);
+    w->running = status == MOE_OK;
+    for (size_t a = 0; status == MOE_OK && a < c->algorithms; a++) {
+        run.algorithm = c->algorithm[a];
+        status = run_algorithm(&run, &exchanges, all_errors, error);
+    }
+    moe_flow_destroy(&run.dispatch);
+    moe_flow_destroy(&run.combine);
+    exchange_set_destroy(&exchanges);
+    return status;
+}
+
+static moe_status_t announce(world_t *w, const layer_set_t *set, moe_error_t *error)
+{
+    moe_census_report_t census;
+    moe_status_t status = layer_set_census(set, w, &census, error);
+    if (status != MOE_OK || w->all->rank != 0) {
+        return status;
+    }
+    char version[256];
+    w->all->ops->version(w->all, version, sizeof version);
+    run_place_t place = world_place(w);
+    place.transport_version = version;
+    if (w->table != NULL) {
+        print_heading(w->table, &w->config, &place, &census);
+        print_columns(w->table);
+    }
+    return moe_recorder_write(w->recorder, run_record(&w->config, &place, &census), error);
+}
+
+static moe_status_t run_layer(world_t *w, moe_error_t *error)
+{
+    layer_set_t set = {0};
+    size_t errors = 0;
+    moe_status_t status = world_agree(
+        w, layer_set_create(&w->config, w->all->rank - w->group->rank, 1, &set, error), error);
+    if (status == MOE_OK) {
+        status = layer_set_fits(&set, w, error);
+    }
+    if (status == MOE_OK) {
+        status = world_agree(w, announce(w, &set, error), error);
+    }
+    for (size_t s = 0; status == MOE_OK && s < w->config.styles; s++) {
+        status = run_style(w, &set, w->config.style[s], &errors, error);
+    }
+    layer_set_destroy(&set);
+    w->running = false;
+    if (status == MOE_OK && errors > 0) {
+        return moe_fail(error, MOE_WRONG_DATA, "%zu wrong elements were found by the check",
+                        errors);
+    }
+    return status;
+}
+
+static int run(int argc, char **argv)
+{
+    return world_run(&command, argc, argv, run_layer);
+}
+
+const command_entry_t layer_command = {.command = &command, .run = run, .where = "[MPI]"};

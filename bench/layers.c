@@ -1,0 +1,273 @@
+#include "layers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "moe/system.h"
+
+/* The gate distribution of a token costs as much as all experts: loss figures are made of at most
+ * about so many tokens of a layer, evenly spread, and the record says of how many. */
+#define GATE_SUM_TOKENS 65536
+
+#define LOWER_SIZES "--tokens (or --hidden, or choose another --style or --capacity-factor)"
+
+moe_status_t layer_set_create(const config_t *config, size_t first_rank, size_t count,
+                              layer_set_t *out, moe_error_t *error)
+{
+    layer_set_t set = {.count = count};
+    const size_t ep = config->ep;
+    moe_status_t status =
+        moe_placement_create(config->placement, config->model.experts, ep, &set.placement, error);
+    status = config_name_option(OPT_PLACEMENT, status, error);
+    if (status == MOE_OK) {
+        status = moe_alloc("layers", count, sizeof *set.layer, (void **)&set.layer, error);
+    }
+    if (status == MOE_OK) {
+        status = moe_alloc("layers", count, sizeof *set.router, (void **)&set.router, error);
+    }
+    if (status == MOE_OK) {
+        status = moe_alloc("layers", count, sizeof *set.workload, (void **)&set.workload, error);
+    }
+    if (status == MOE_OK) {
+        status = moe_alloc("ranks", ep, sizeof *set.tokens, (void **)&set.tokens, error);
+    }
+    if (status == MOE_OK) {
+        status = moe_alloc("ranks", ep, sizeof *set.first_token, (void **)&set.first_token, error);
+    }
+    for (size_t r = 0; status == MOE_OK && r < ep; r++) {
+        set.tokens[r] = config->tokens;
+        set.first_token[r] = (uint64_t)(first_rank + r) * config->tokens;
+    }
+    for (size_t i = 0, l = 0; status == MOE_OK && i < count; l++) {
+        if (!moe_model_layer_is_moe(&config->model, l)) {
+            continue;
+        }
+        status = moe_router_create(&config->routing, l, &set.router[i], error);
+        set.layer[i] = l;
+        set.workload[i] = (moe_workload_t){.router = set.router[i],
+                                           .placement = &set.placement,
+                                           .tokens = set.tokens,
+                                           .first_token = set.first_token,
+                                           .capacity = config->capacity};
+        i++;
+    }
+    if (status != MOE_OK) {
+        layer_set_destroy(&set);
+        return status;
+    }
+    *out = set;
+    for (size_t i = 0; i < count; i++) { /* the placement has moved with the struct */
+        out->workload[i].placement = &out->placement;
+    }
+    return MOE_OK;
+}
+
+void layer_set_destroy(layer_set_t *set)
+{
+    for (size_t i = 0; set->router != NULL && i < set->count; i++) {
+        moe_router_destroy(set->router[i]);
+    }
+    moe_placement_destroy(&set->placement);
+    free(set->layer);
+    free(set->router);
+    free(set->workload);
+    free(set->tokens);
+    free(set->first_token);
+    *set = (layer_set_t){0};
+}
+
+static moe_status_t add_own(const layer_set_t *set, size_t layer, world_t *world,
+                            moe_census_t *census, moe_error_t *error)
+{
+    const size_t all = world->config.tokens * world->all->size;
+    const size_t stride = all / GATE_SUM_TOKENS + 1;
+    const size_t rank = world->group->rank;
+    moe_batch_t *batch = NULL;
+    moe_status_t status = moe_batch_create(&set->workload[layer], rank, &batch, error);
+    if (status == MOE_OK) {
+        moe_census_add(census, &set->workload[layer], batch, world->all->rank - rank, stride);
+        moe_batch_destroy(batch);
+    }
+    return status;
+}
+
+static moe_status_t add_ranks(moe_census_t *census, moe_transport_t *t, moe_error_t *error)
+{
+    moe_gate_sums_t *gates = &census->gates;
+    moe_status_t status = t->ops->reduce_sizes(t, census->sums, census->count, MOE_SUM, error);
+    if (status == MOE_OK) {
+        status = t->ops->reduce_doubles(t, &gates->tokens, 1, MOE_SUM, error);
+    }
+    if (status == MOE_OK) {
+        status = t->ops->reduce_doubles(t, gates->first_choice, gates->experts, MOE_SUM, error);
+    }
+    return status == MOE_OK
+               ? t->ops->reduce_doubles(t, gates->probability, gates->experts, MOE_SUM, error)
+               : status;
+}
+
+static moe_status_t census_of_layer(const layer_set_t *set, size_t layer, world_t *world,
+                                    moe_census_report_t *out, moe_error_t *error)
+{
+    moe_census_t census = {0};
+    moe_status_t status =
+        moe_census_create(set->placement.experts, world->all->size, &census, error);
+    if (status == MOE_OK) {
+        status = add_own(set, layer, world, &census, error);
+    }
+    status = world_agree(world, status, error);
+    if (status == MOE_OK) {
+        status = add_ranks(&census, world->all, error);
+    }
+    if (status == MOE_OK) {
+        moe_census_summarise(&census, out);
+    }
+    moe_census_destroy(&census);
+    return status;
+}
+
+moe_status_t layer_set_census(const layer_set_t *set, world_t *world, moe_census_report_t *out,
+                              moe_error_t *error)
+{
+    moe_census_report_t *layers = NULL;
+    moe_status_t status =
+        moe_alloc("load figures", set->count, sizeof *layers, (void **)&layers, error);
+    for (size_t i = 0; status == MOE_OK && i < set->count; i++) {
+        status = census_of_layer(set, i, world, &layers[i], error);
+    }
+    if (status == MOE_OK) {
+        moe_census_mean(layers, set->count, out);
+    }
+    free(layers);
+    return status;
+}
+
+static moe_layer_spec_t spec_of(const layer_set_t *set, world_t *world, size_t layer,
+                                const moe_style_ops_t *style)
+{
+    const config_t *c = &world->config;
+    return (moe_layer_spec_t){.transport = world->group,
+                              .device = world->device,
+                              .style = style,
+                              .algorithm = c->algorithm[0],
+                              .workload = &set->workload[layer],
+                              .hidden = c->model.hidden,
+                              .dtype = c->dtype,
+                              .combine_dtype = c->combine_dtype,
+                              .data_seed = c->routing.seed};
+}
+
+moe_status_t layer_set_fits(const layer_set_t *set, world_t *world, moe_error_t *error)
+{
+    const config_t *c = &world->config;
+    moe_status_t status =
+        world_fits(world, "routing tables",
+                   moe_batch_bytes(c->tokens, c->model.top_k, c->model.experts), "--tokens", error);
+    for (size_t s = 0; status == MOE_OK && s < c->styles; s++) {
+        char what[64];
+        const moe_layer_spec_t spec = spec_of(set, world, 0, c->style[s]);
+        snprintf(what, sizeof what, "rows in style %s", c->style[s]->name);
+        status = world_fits(world, what, moe_layer_least_bytes(&spec), LOWER_SIZES, error);
+    }
+    return status;
+}
+
+moe_status_t exchange_set_create(const layer_set_t *set, world_t *world,
+                                 const moe_style_ops_t *style, exchange_set_t *out,
+                                 moe_error_t *error)
+{
+    exchange_set_t exchanges = {.count = set->count};
+    moe_status_t status =
+        moe_alloc("layers", set->count, sizeof *exchanges.layer, (void **)&exchanges.layer, error);
+    for (size_t i = 0; status == MOE_OK && i < set->count; i++) {
+        const moe_layer_spec_t spec = spec_of(set, world, i, style);
+        status = moe_layer_create(&spec, &exchanges.layer[i], error);
+    }
+    status = world_agree(world, status, error);
+    if (status != MOE_OK) {
+        exchange_set_destroy(&exchanges);
+        return status;
+    }
+    *out = exchanges;
+    return MOE_OK;
+}
+
+moe_status_t exchange_set_bind(exchange_set_t *exchanges, world_t *world, size_t extra_bytes,
+                               moe_error_t *error)
+{
+    size_t bytes;
+    if (__builtin_add_overflow(moe_workspace_bytes(exchanges->layer, exchanges->count), extra_bytes,
+                               &bytes)) {
+        bytes = SIZE_MAX;
+    }
+    moe_status_t status = world_fits(world, "rows and compute buffers", bytes, LOWER_SIZES, error);
+    if (status != MOE_OK) {
+        return status;
+    }
+    status = moe_workspace_create(exchanges->layer, exchanges->count, &exchanges->workspace, error);
+    for (size_t i = 0; status == MOE_OK && i < exchanges->count; i++) {
+        status = moe_layer_bind(exchanges->layer[i], exchanges->workspace, error);
+    }
+    return world_agree(world, status, error);
+}
+
+void exchange_set_destroy(exchange_set_t *exchanges)
+{
+    for (size_t i = 0; exchanges->layer != NULL && i < exchanges->count; i++) {
+        moe_layer_destroy(exchanges->layer[i]);
+    }
+    free(exchanges->layer);
+    moe_workspace_destroy(exchanges->workspace);
+    *exchanges = (exchange_set_t){0};
+}
+
+moe_status_t exchange_set_use(exchange_set_t *exchanges, const moe_algorithm_ops_t *algorithm,
+                              moe_error_t *error)
+{
+    moe_status_t status = MOE_OK;
+    for (size_t i = 0; status == MOE_OK && i < exchanges->count; i++) {
+        status = moe_layer_use(exchanges->layer[i], algorithm, error);
+    }
+    return status;
+}
+
+static void report_finding(world_t *world, const moe_layer_spec_t *spec,
+                           const moe_check_result_t *result)
+{
+    char text[256];
+    moe_check_describe(result, text, sizeof text);
+    world_progress_end(world);
+    fprintf(stderr, "moe-a2a %s: wrong data: %s, %s: %s\n", world->config.command->name,
+            spec->style->name, spec->algorithm->name, text);
+}
+
+moe_status_t exchange_set_check(exchange_set_t *exchanges, world_t *world, size_t *errors,
+                                moe_error_t *error)
+{
+    moe_transport_t *t = world->all;
+    *errors = 0;
+    for (size_t i = 0; i < exchanges->count; i++) {
+        moe_check_result_t result;
+        moe_status_t status =
+            moe_layer_check(exchanges->layer[i], world->config.check, &result, error);
+        if (status != MOE_OK) {
+            return status;
+        }
+        result.rank += t->rank - world->group->rank; /* number in the run */
+        size_t finder = result.errors > 0 ? result.rank : SIZE_MAX;
+        size_t of_group = world->group->rank == 0 ? result.errors : 0;
+        status = t->ops->reduce_sizes(t, &of_group, 1, MOE_SUM, error);
+        if (status == MOE_OK) {
+            status = t->ops->reduce_sizes(t, &finder, 1, MOE_MIN, error);
+        }
+        if (status != MOE_OK) {
+            return status;
+        }
+        if (finder == t->rank && *errors == 0) {
+            report_finding(world, moe_layer_spec(exchanges->layer[i]), &result);
+        }
+        *errors += of_group;
+        moe_watchdog_feed(world->watchdog);
+    }
+    return MOE_OK;
+}

@@ -1,0 +1,181 @@
+#include "options.h"
+
+#include <argp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "moe/system.h"
+
+#define KEY_BASE  1000 /* past the characters, so that no option gets a letter */
+#define KEY_HELP  (KEY_BASE + OPTIONS)
+#define HELP_TEXT 512
+
+static const char *const group_titles[] = {
+    "Model:",   "Routing:",   "Layout:", "Styles:", "Exchange:",
+    "Compute:", "Measuring:", "Output:", ""};
+
+typedef struct parse_state {
+    const command_t *command;
+    options_t *out;
+    moe_error_t *error;
+} parse_state_t;
+
+static bool takes(const command_t *command, option_t id)
+{
+    return (command->groups & option_row(id)->groups) != 0;
+}
+
+/* The word on the command line that the parser stumbled over. */
+static moe_status_t unknown_option(const command_t *command, const char *word, moe_error_t *error)
+{
+    const char *names[OPTIONS];
+    size_t count = 0;
+    char name[64];
+    snprintf(name, sizeof name, "%s", word + strspn(word, "-"));
+    name[strcspn(name, "=")] = '\0';
+    for (int id = 0; id < OPTIONS; id++) {
+        const option_row_t *row = option_row((option_t)id);
+        if (!takes(command, (option_t)id)) {
+            continue;
+        }
+        names[count++] = row->name;
+        if (strcmp(row->name, name) == 0) {
+            return moe_fail(error, MOE_BAD_INPUT, "--%s %s", name,
+                            row->argument != NULL ? "needs a value" : "takes no value");
+        }
+    }
+    const char *nearest = moe_nearest(name, names, count);
+    return moe_fail(error, MOE_BAD_INPUT,
+                    "%s: no such option (or an ambiguous one) of `%s`%s%s; see `moe-a2a %s --help`",
+                    word, command->name, nearest != NULL ? "; nearest: --" : "",
+                    nearest != NULL ? nearest : "", command->name);
+}
+
+static error_t parse_one(int key, char *argument, struct argp_state *state)
+{
+    parse_state_t *parse = state->input;
+    if (key >= KEY_BASE && key < KEY_BASE + OPTIONS) {
+        const int id = key - KEY_BASE;
+        parse->out->value[id] = argument != NULL ? argument : "yes";
+        parse->out->given[id] = true;
+        return 0;
+    }
+    switch (key) {
+    case KEY_HELP:
+        parse->out->help = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (parse->command->arguments == NULL || parse->out->positional != NULL) {
+            moe_fail(parse->error, MOE_BAD_INPUT, "'%s': %s takes %s argument that is no option",
+                     argument, parse->command->name,
+                     parse->command->arguments == NULL ? "no" : "one");
+            return EINVAL;
+        }
+        parse->out->positional = argument;
+        return 0;
+    case ARGP_KEY_ERROR:
+        if (parse->error->status == MOE_OK) {
+            unknown_option(parse->command, state->argv[state->next - 1], parse->error);
+        }
+        return EINVAL;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static unsigned first_group(const option_row_t *row)
+{
+    return row->groups & -row->groups;
+}
+
+/* argp's table for one subcommand: a heading for each group, then its rows. */
+static void fill_argp(const command_t *command, struct argp_option *table, char (*texts)[HELP_TEXT])
+{
+    size_t n = 0;
+    unsigned last_group = 0;
+    int heading = 0;
+    for (int id = 0; id < OPTIONS; id++) {
+        const option_row_t *row = option_row((option_t)id);
+        if (!takes(command, (option_t)id)) {
+            continue;
+        }
+        if (first_group(row) != last_group) {
+            last_group = first_group(row);
+            const char *title = group_titles[__builtin_ctz(last_group)];
+            heading++;
+            if (title[0] != '\0') {
+                table[n++] = (struct argp_option){.doc = title, .group = heading};
+            }
+        }
+        snprintf(texts[id], HELP_TEXT, row->standard != NULL ? "%s (default: %s)" : "%s", row->help,
+                 row->standard);
+        table[n++] = (struct argp_option){.name = row->name,
+                                          .key = KEY_BASE + id,
+                                          .arg = row->argument,
+                                          .doc = texts[id],
+                                          .group = heading};
+    }
+    table[n++] = (struct argp_option){
+        .name = "help", .key = KEY_HELP, .doc = "Print this help", .group = heading + 1};
+    table[n] = (struct argp_option){0};
+}
+
+/* The first rank speaks for all: what launchers tell a process before MPI is up. */
+static bool is_first_rank(void)
+{
+    static const char *const variables[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK",
+                                            "SLURM_PROCID"};
+    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
+        const char *rank = getenv(variables[i]);
+        if (rank != NULL) {
+            return strcmp(rank, "0") == 0;
+        }
+    }
+    return true;
+}
+
+static void print_help(const struct argp *argp, const char *command)
+{
+    char name[64];
+    snprintf(name, sizeof name, "moe-a2a %s", command);
+    if (is_first_rank()) {
+        argp_help(argp, stdout, ARGP_HELP_STD_HELP & ~(unsigned)ARGP_HELP_EXIT_OK, name);
+        fflush(stdout);
+    }
+}
+
+moe_status_t options_parse(const command_t *command, int argc, char **argv, options_t *out,
+                           moe_error_t *error)
+{
+    struct argp_option *table = NULL;
+    char(*texts)[HELP_TEXT] = NULL;
+    moe_error_t found = {0};
+    *out = (options_t){0};
+    for (int id = 0; id < OPTIONS; id++) {
+        out->value[id] = option_row((option_t)id)->standard;
+    }
+    moe_status_t status =
+        moe_alloc("options", (size_t)OPTIONS * 2, sizeof *table, (void **)&table, error);
+    if (status == MOE_OK) {
+        status = moe_alloc("options", OPTIONS, sizeof *texts, (void **)&texts, error);
+    }
+    if (status == MOE_OK) {
+        fill_argp(command, table, texts);
+        const struct argp argp = {.options = table,
+                                  .parser = parse_one,
+                                  .args_doc = command->arguments,
+                                  .doc = command->help};
+        parse_state_t parse = {.command = command, .out = out, .error = &found};
+        if (argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &parse) != 0 ||
+            found.status != MOE_OK) {
+            status = moe_fail(error, MOE_BAD_INPUT, "%s",
+                              found.text[0] != '\0' ? found.text : "the options cannot be read");
+        } else if (out->help) {
+            print_help(&argp, command->name);
+        }
+    }
+    free(texts);
+    free(table);
+    return status;
+}

@@ -1,0 +1,111 @@
+/* Options of the drivers: one table, filtered by groups for each subcommand; values are kept as text
+ * until all are known (config.c), so that their order does not matter. */
+#ifndef BENCH_OPTIONS_H
+#define BENCH_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "moe/status.h"
+
+typedef enum option_id {
+    /* model */
+    OPT_MODEL,
+    OPT_HIDDEN,
+    OPT_EXPERT_FFN,
+    OPT_EXPERTS,
+    OPT_TOP_K,
+    OPT_LAYERS,
+    OPT_FIRST_DENSE,
+    OPT_MOE_EVERY,
+    OPT_TOKENS,
+    OPT_SEQ_LEN,
+    OPT_DTYPE,
+    OPT_COMBINE_DTYPE,
+    OPT_CAPACITY_FACTOR,
+    OPT_MIN_CAPACITY,
+    OPT_DROP,
+    /* routing */
+    OPT_GATE,
+    OPT_SKEW,
+    OPT_PLACEMENT,
+    OPT_SEED,
+    /* layout */
+    OPT_RANKS,
+    OPT_EP,
+    OPT_DP,
+    OPT_RANKS_PER_NODE,
+    /* style */
+    OPT_STYLE,
+    /* exchange */
+    OPT_TRANSPORT,
+    OPT_DEVICE,
+    OPT_ALGORITHM,
+    /* compute */
+    OPT_COMPUTE,
+    OPT_THREADS,
+    OPT_PASS,
+    OPT_MEASURE_LAYERS,
+    /* measure */
+    OPT_WARMUP,
+    OPT_MIN_REPS,
+    OPT_MAX_REPS,
+    OPT_MAX_SECONDS,
+    OPT_TIMEOUT,
+    OPT_CI,
+    OPT_SYNC,
+    OPT_CHECK,
+    /* output */
+    OPT_JSON,
+    OPT_CSV,
+    OPT_RAW,
+    OPT_PER_RANK,
+    OPT_QUIET,
+    OPTIONS
+} option_t;
+
+typedef enum option_group {
+    GROUP_MODEL = 1,
+    GROUP_ROUTING = 2,
+    GROUP_LAYOUT = 4,
+    GROUP_STYLE = 8,
+    GROUP_EXCHANGE = 16,
+    GROUP_COMPUTE = 32,
+    GROUP_MEASURE = 64,
+    GROUP_OUTPUT = 128,  /* --json, --csv, --quiet */
+    GROUP_SAMPLES = 256, /* --raw, --per-rank: where repetitions are */
+    GROUP_LIST = 512     /* what `models` takes */
+} option_group_t;
+
+typedef struct option_row {
+    option_t id;
+    const char *name;
+    const char *argument; /* NULL: a switch */
+    unsigned groups;      /* it belongs to the first, and is taken by commands of any */
+    const char *standard; /* the default, as text; NULL: none, or it depends */
+    const char *help;
+} option_row_t;
+
+const option_row_t *option_row(option_t id);
+
+typedef struct options {
+    const char *value[OPTIONS]; /* as given, the default, or NULL */
+    bool given[OPTIONS];        /* by the user */
+    bool help;                  /* --help: it has been printed, nothing is to be run */
+    const char *positional;     /* the one argument that is no option, or NULL */
+} options_t;
+
+typedef struct command {
+    const char *name;
+    const char *arguments; /* of the usage line: "[NAME]"; NULL: none are taken */
+    const char *summary;   /* one line */
+    const char *help;      /* more, for --help */
+    unsigned groups;
+    const char *standard_style; /* --style where none is given; NULL: all */
+} command_t;
+
+/* argv[0] is the subcommand's name. */
+moe_status_t options_parse(const command_t *command, int argc, char **argv, options_t *out,
+                           moe_error_t *error);
+
+#endif

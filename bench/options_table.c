@@ -1,0 +1,89 @@
+/* Every option of every driver: one row each. */
+#include "options.h"
+
+#define STYLES_HELP "Dispatch styles, a list: padded, padded-max, exact"
+
+static const option_row_t rows[OPTIONS] = {
+    {OPT_MODEL, "model", "NAME", GROUP_MODEL, NULL,
+     "A preset's shape (see `moe-a2a models`); default: the shape of mixtral-8x7b, changed by the "
+     "options below"},
+    {OPT_HIDDEN, "hidden", "N", GROUP_MODEL, NULL, "Width of a token, in elements"},
+    {OPT_EXPERT_FFN, "expert-ffn", "N", GROUP_MODEL, NULL, "Inner width of an expert"},
+    {OPT_EXPERTS, "experts", "N", GROUP_MODEL, NULL, "Routed experts of a MoE layer"},
+    {OPT_TOP_K, "top-k", "N", GROUP_MODEL, NULL, "Experts that a token chooses"},
+    {OPT_LAYERS, "layers", "N", GROUP_MODEL, NULL, "Layers of the model, dense ones included"},
+    {OPT_FIRST_DENSE, "first-dense", "N", GROUP_MODEL, NULL,
+     "So many layers at the start are dense"},
+    {OPT_MOE_EVERY, "moe-every", "N", GROUP_MODEL, NULL, "After them every N-th layer is MoE"},
+    {OPT_TOKENS, "tokens", "N", GROUP_MODEL, "1024", "Tokens of each rank; 0 is allowed"},
+    {OPT_SEQ_LEN, "seq-len", "N", GROUP_MODEL | GROUP_LIST, NULL,
+     "Sequence length, for attention; default: tokens"},
+    {OPT_DTYPE, "dtype", "TYPE", GROUP_MODEL, "bf16", "Of dispatch: bf16, fp16, fp32, fp8"},
+    {OPT_COMBINE_DTYPE, "combine-dtype", "TYPE", GROUP_MODEL, NULL,
+     "Of combine; default: as dispatch, bf16 with fp8"},
+    {OPT_CAPACITY_FACTOR, "capacity-factor", "X", GROUP_MODEL, NULL,
+     "Slots of an expert = max(ceil(tokens/experts * top-k * X), min-capacity); 0: nothing is "
+     "dropped; default: the preset's"},
+    {OPT_MIN_CAPACITY, "min-capacity", "N", GROUP_MODEL, "4", "Fewest slots of an expert"},
+    {OPT_DROP, "drop", "HOW", GROUP_MODEL, "position",
+     "Who goes over capacity: position (the last to come), probability (the lightest), random"},
+    {OPT_GATE, "gate", "NAME", GROUP_ROUTING, NULL,
+     "softmax, switch, gshard, noisy; default: the preset's where it is one of these, else "
+     "softmax"},
+    {OPT_SKEW, "skew", "SPEC", GROUP_ROUTING, "uniform",
+     "Popularity of experts: balanced, uniform, zipf:S, hot:N,SHARE, lognormal:SIGMA, "
+     "dirichlet:ALPHA"},
+    {OPT_PLACEMENT, "placement", "HOW", GROUP_ROUTING, "block",
+     "Experts on ranks: block, round-robin, or a file of one rank per expert"},
+    {OPT_SEED, "seed", "N", GROUP_ROUTING, "1", "Same seed, same routing, on any number of ranks"},
+    {OPT_RANKS, "ranks", "N", GROUP_LAYOUT, NULL,
+     "Ranks where MPI does not tell: for pattern and --transport loopback (default 8)"},
+    {OPT_EP, "ep", "N", GROUP_LAYOUT, NULL,
+     "Ranks of an expert-parallel group; default: ranks / dp"},
+    {OPT_DP, "dp", "N", GROUP_LAYOUT, NULL,
+     "Replicas of the group; default: ranks / ep. More than 1 adds the gradient all-reduce to "
+     "training"},
+    {OPT_RANKS_PER_NODE, "ranks-per-node", "N", GROUP_LAYOUT, NULL,
+     "Decides which traffic stays in a node; default: what MPI finds, 8 where there is no MPI"},
+    {OPT_STYLE, "style", "LIST", GROUP_STYLE, NULL,
+     STYLES_HELP ", or all; default: all, for iteration exact"},
+    {OPT_TRANSPORT, "transport", "NAME", GROUP_EXCHANGE, "mpi",
+     "mpi, or loopback (threads of one process, without MPI: for tests of everything else)"},
+    {OPT_DEVICE, "device", "NAME", GROUP_EXCHANGE, "host", "Where rows lie: host"},
+    {OPT_ALGORITHM, "algorithm", "LIST", GROUP_EXCHANGE, "native",
+     "How an exchange is made of messages, a list: native (the library's own), linear, pairwise; "
+     "or "
+     "all"},
+    {OPT_COMPUTE, "compute", "ENGINE", GROUP_COMPUTE, "gemm",
+     "none, gemm, model:FLOPS,EFFICIENCY, gpu:NAME (a100, h100, h200, h800, b200)"},
+    {OPT_THREADS, "threads", "N", GROUP_COMPUTE, "0",
+     "BLAS threads of a rank; 0: cores of the host shared among its ranks"},
+    {OPT_PASS, "pass", "WHICH", GROUP_COMPUTE, "training",
+     "forward (two exchanges a MoE layer) or training (four)"},
+    {OPT_MEASURE_LAYERS, "measure-layers", "N", GROUP_COMPUTE, "2",
+     "MoE layers really run, each with its own routing; the rest is extrapolated and marked so; 0: "
+     "all"},
+    {OPT_WARMUP, "warmup", "N", GROUP_MEASURE, "5", "Repetitions before those that count"},
+    {OPT_MIN_REPS, "min-reps", "N", GROUP_MEASURE, "30", "Fewest repetitions that count"},
+    {OPT_MAX_REPS, "max-reps", "N", GROUP_MEASURE, "1000", "Most of them"},
+    {OPT_MAX_SECONDS, "max-seconds", "S", GROUP_MEASURE, "10",
+     "Longest time of a measured row; ends it as not converged"},
+    {OPT_TIMEOUT, "timeout", "S", GROUP_MEASURE, "300",
+     "A hang of so long ends the run with status 4"},
+    {OPT_CI, "ci", "PERCENT", GROUP_MEASURE, "2.5",
+     "Converged when half the 95 % interval is at most so much of the median"},
+    {OPT_SYNC, "sync", "HOW", GROUP_MEASURE, "barrier", "Common start of a repetition: barrier"},
+    {OPT_CHECK, "check", "HOW", GROUP_MEASURE, "full",
+     "full (every byte), sample (every 16th row), off; never inside the timed loop"},
+    {OPT_JSON, "json", "FILE", GROUP_OUTPUT | GROUP_LIST, NULL,
+     "Append records as JSON Lines; - is stdout"},
+    {OPT_CSV, "csv", "FILE", GROUP_OUTPUT, NULL, "Append records as CSV; - is stdout"},
+    {OPT_RAW, "raw", NULL, GROUP_SAMPLES, NULL, "Record every repetition, warm-up too"},
+    {OPT_PER_RANK, "per-rank", NULL, GROUP_SAMPLES, NULL, "Record and print each rank"},
+    {OPT_QUIET, "quiet", NULL, GROUP_OUTPUT | GROUP_LIST, NULL, "No table"},
+};
+
+const option_row_t *option_row(option_t id)
+{
+    return &rows[id];
+}

@@ -1,0 +1,201 @@
+#include "output.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "moe/system.h"
+
+#ifndef MOE_VERSION
+#define MOE_VERSION "unknown"
+#endif
+
+static json_t *command_line(const config_t *config)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < config->argc; i++) {
+        /* Anything may stand on a command line; a record is UTF-8. */
+        json_t *word = json_string(config->argv[i]);
+        json_array_append_new(list, word != NULL ? word : json_string("(not UTF-8)"));
+    }
+    return list;
+}
+
+static json_t *model_record(const config_t *config)
+{
+    const moe_model_t *m = &config->model;
+    json_t *overrides = json_array();
+    for (int id = OPT_HIDDEN; id <= OPT_MOE_EVERY; id++) {
+        if (config->options.given[id]) {
+            json_array_append_new(overrides, json_string(option_row((option_t)id)->name));
+        }
+    }
+    return json_pack(
+        "{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:I, s:I}", "name", m->name,
+        "overrides", overrides, "hidden", (json_int_t)m->hidden, "expert_ffn",
+        (json_int_t)m->expert_ffn, "experts", (json_int_t)m->experts, "top_k", (json_int_t)m->top_k,
+        "layers", (json_int_t)m->layers, "moe_layers", (json_int_t)moe_model_moe_layers(m),
+        "tokens", (json_int_t)config->tokens, "seq_len", (json_int_t)config->sequence, "dtype",
+        moe_dtype_name(config->dtype), "combine_dtype", moe_dtype_name(config->combine_dtype),
+        "row_bytes", (json_int_t)moe_row_bytes(config->dtype, m->hidden), "combine_row_bytes",
+        (json_int_t)moe_row_bytes(config->combine_dtype, m->hidden));
+}
+
+static void routing_spec(const config_t *config, char *text, size_t size)
+{
+    snprintf(text, size, "%s/%s/%s", moe_gate_name(config->routing.gate), config->routing.skew.text,
+             config->placement);
+}
+
+static json_t *routing_record(const config_t *config, const moe_census_report_t *report)
+{
+    char spec[256];
+    routing_spec(config, spec, sizeof spec);
+    json_t *routing = json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:o}", "spec", spec, "gate", moe_gate_name(config->routing.gate),
+        "skew", config->routing.skew.text, "placement", config->placement, "seed",
+        (json_int_t)config->routing.seed, "hash", moe_json_hash(report->hash));
+    if (strcmp(config->model.gate, moe_gate_name(config->routing.gate)) != 0 && !config->custom) {
+        json_object_set_new(routing, "published_gate", json_string(config->model.gate));
+    }
+    return routing;
+}
+
+static json_t *load_record(const moe_census_report_t *report)
+{
+    json_t *load = moe_json_load(&report->expert);
+    json_object_set_new(load, "rank_max_over_mean", json_real(report->rank.max_over_mean));
+    json_object_set_new(load, "rank", moe_json_load(&report->rank));
+    json_object_set_new(load, "aux_loss", json_real(report->aux_loss));
+    json_object_set_new(load, "importance_cv2", json_real(report->importance_cv2));
+    json_object_set_new(load, "gate_tokens", json_integer((json_int_t)report->gate_tokens));
+    return load;
+}
+
+static size_t slots_of(const config_t *config)
+{
+    return moe_capacity_slots(config->tokens, config->model.experts, config->model.top_k,
+                              config->capacity.factor, config->capacity.min);
+}
+
+static json_t *capacity_record(const config_t *config, const moe_census_report_t *report)
+{
+    json_t *capacity = json_pack("{s:f, s:f}", "factor", config->capacity.factor, "drop_share",
+                                 report->drop_share);
+    if (config->capacity.factor > 0) {
+        json_object_set_new(capacity, "slots", json_integer((json_int_t)slots_of(config)));
+        json_object_set_new(capacity, "min", json_integer((json_int_t)config->capacity.min));
+        json_object_set_new(capacity, "drop", json_string(moe_drop_name(config->capacity.drop)));
+    }
+    if (report->padding_share >= 0) {
+        json_object_set_new(capacity, "padding_share", json_real(report->padding_share));
+    }
+    return capacity;
+}
+
+json_t *run_record(const config_t *config, const run_place_t *place,
+                   const moe_census_report_t *report)
+{
+    json_t *run =
+        json_pack("{s:s, s:i, s:s, s:s, s:o, s:o, s:I}", "record", "run", "schema", MOE_SCHEMA,
+                  "program", "moe-a2a", "version", MOE_VERSION, "command", command_line(config),
+                  "time", moe_json_time(), "ranks", (json_int_t)place->ranks);
+    if (place->host != NULL) {
+        json_t *hosts = json_array();
+        for (size_t r = 0; r < place->ranks; r++) {
+            json_array_append_new(hosts, json_string(place->host(place->context, r)));
+        }
+        json_object_set_new(run, "nodes", json_integer((json_int_t)place->nodes));
+        json_object_set_new(run, "hosts", hosts);
+        json_object_set_new(run, "transport", json_string(place->transport));
+        json_object_set_new(run, "device", json_string(place->device));
+        if (strcmp(place->transport, "mpi") == 0) {
+            json_object_set_new(run, "mpi", json_string(place->transport_version));
+        }
+        json_object_set_new(run, "topology", moe_json_topology());
+        json_object_set_new(run, "env", moe_json_environment());
+    }
+    if (place->compute != NULL) {
+        json_object_set_new(run, "compute", json_string(place->compute));
+    }
+    if (config->command->groups & GROUP_MEASURE) {
+        json_object_set_new(run, "sync", json_string(config->options.value[OPT_SYNC]));
+        json_object_set_new(run, "check", json_string(config->options.value[OPT_CHECK]));
+    }
+    json_object_set_new(run, "model", model_record(config));
+    json_object_set_new(run, "layout",
+                        json_pack("{s:I, s:I, s:I}", "ep", (json_int_t)config->ep, "dp",
+                                  (json_int_t)config->dp, "ranks_per_node",
+                                  (json_int_t)place->ranks_per_node));
+    json_object_set_new(run, "routing", routing_record(config, report));
+    json_object_set_new(run, "load", load_record(report));
+    json_object_set_new(run, "capacity", capacity_record(config, report));
+    return run;
+}
+
+static void print_capacity(FILE *out, const config_t *config, const moe_census_report_t *report)
+{
+    if (config->capacity.factor <= 0) {
+        fprintf(out, "capacity  none: nothing is dropped\n");
+        return;
+    }
+    fprintf(out, "capacity  factor %g, %zu slots an expert and rank, %.1f %% of selections dropped",
+            config->capacity.factor, slots_of(config), 100 * report->drop_share);
+    if (report->padding_share >= 0) {
+        fprintf(out, ", %.1f %% of slots empty", 100 * report->padding_share);
+    }
+    fprintf(out, "\n");
+}
+
+void print_heading(FILE *out, const config_t *config, const run_place_t *place,
+                   const moe_census_report_t *report)
+{
+    const moe_model_t *m = &config->model;
+    char spec[256], row[16];
+    routing_spec(config, spec, sizeof spec);
+    fprintf(
+        out,
+        "model     %s: hidden %zu, %zu experts, top-%zu, %zu of %zu layers MoE; a %s row is %s\n",
+        m->name, m->hidden, m->experts, m->top_k, moe_model_moe_layers(m), m->layers,
+        moe_dtype_name(config->dtype),
+        moe_format_bytes((double)moe_row_bytes(config->dtype, m->hidden), row));
+    fprintf(out, "layout    %zu ranks (ep %zu, dp %zu), %zu a node; %zu tokens a rank",
+            place->ranks, config->ep, config->dp, place->ranks_per_node, config->tokens);
+    if (place->transport != NULL) {
+        fprintf(out, "; %s on %s\n          %s", place->transport, place->device,
+                place->transport_version);
+    }
+    fprintf(out, "\nrouting   %s, seed %" PRIu64 ", hash %016" PRIx64 "\n", spec,
+            config->routing.seed, report->hash);
+    if (strcmp(m->gate, moe_gate_name(config->routing.gate)) != 0 && !config->custom) {
+        fprintf(out, "          (%s itself publishes the gate %s)\n", m->name, m->gate);
+    }
+    fprintf(out,
+            "load      experts: max/mean %.2f, CV %.2f, Gini %.2f, hottest %.1f %%; "
+            "ranks: max/mean %.2f, CV %.2f\n"
+            "          auxiliary loss %.3g (even: %.3g), CV^2 of importance %.3g\n",
+            report->expert.max_over_mean, report->expert.cv, report->expert.gini,
+            100 * report->expert.hottest_share, report->rank.max_over_mean, report->rank.cv,
+            report->aux_loss, 1.0 / ((double)m->experts * (double)m->experts),
+            report->importance_cv2);
+    print_capacity(out, config, report);
+}
+
+void format_interval(char *text, size_t size, const moe_summary_t *summary, double scale,
+                     int digits)
+{
+    if (summary->has_interval) {
+        snprintf(text, size, "%.*f [%.*f, %.*f]", digits, summary->median * scale, digits,
+                 summary->low * scale, digits, summary->high * scale);
+    } else {
+        snprintf(text, size, "%.*f [n/a]", digits, summary->median * scale);
+    }
+}
+
+void format_or_na(char *text, size_t size, bool has, double value, int digits)
+{
+    if (has) {
+        snprintf(text, size, "%.*f", digits, value);
+    } else {
+        snprintf(text, size, "n/a");
+    }
+}

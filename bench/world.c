@@ -1,0 +1,437 @@
+#include "world.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "launcher.h"
+#include "moe/system.h"
+
+/* Other ranks wait so much longer than rank 0, so that one of them speaks. */
+#define WATCHDOG_GRACE_SECONDS 2.0
+
+/* ---- Errors ---- */
+
+/* command: NULL where there is none. */
+static void speak(world_t *world, const char *command, const moe_error_t *error)
+{
+    if (!atomic_flag_test_and_set(world->spoken)) {
+        world_progress_end(world);
+        fflush(stdout);
+        fprintf(stderr, "moe-a2a%s%s: %s\n", command != NULL ? " " : "",
+                command != NULL ? command : "", error->text);
+        fflush(stderr);
+    }
+}
+
+/* A run that failed: no more agreement is possible. For MPI this does not return. */
+static moe_status_t end_all(world_t *world, moe_status_t status, const moe_error_t *error)
+{
+    speak(world, world->config.command->name, error);
+    world->all->ops->abort(world->all, status);
+    return status;
+}
+
+moe_status_t world_agree(world_t *world, moe_status_t status, moe_error_t *error)
+{
+    moe_transport_t *t = world->all;
+    moe_error_t mine = {.status = status};
+    if (status != MOE_OK) {
+        mine = *error;
+        mine.status = status;
+    }
+    if (status == MOE_FAILED) {
+        return status;
+    }
+    moe_error_t *every = NULL;
+    moe_status_t found = moe_alloc("an agreement", t->size, sizeof *every, (void **)&every, error);
+    if (found != MOE_OK) {
+        return found;
+    }
+    found = t->ops->allgather(t, &mine, sizeof mine, every, error);
+    for (size_t r = 0; found == MOE_OK && r < t->size; r++) {
+        if (every[r].status != MOE_OK && every[r].text[0] != '\0') {
+            found = every[r].status;
+            *error = every[r];
+        }
+    }
+    for (size_t r = 0; found == MOE_OK && r < t->size; r++) {
+        found = every[r].status;
+    }
+    free(every);
+    return found;
+}
+
+static void expired(void *context)
+{
+    world_t *world = context;
+    moe_error_t error = {0};
+    (void)moe_fail(&error, MOE_FAILED,
+                   "rank %zu (%s): no progress for %g s during %s; raise --timeout if that was too "
+                   "short",
+                   world->all->rank, world->hosts[world->all->rank], world->config.timeout,
+                   world->doing);
+    (void)end_all(world, MOE_FAILED, &error);
+}
+
+/* ---- Set-up ---- */
+
+/* Rank 0's options are everybody's; a rank with others says which. */
+static moe_status_t same_options(world_t *world, moe_error_t *error)
+{
+    moe_transport_t *t = world->all;
+    char *mine = NULL, *root = NULL;
+    moe_status_t status = config_text(&world->config, &mine, error);
+    status = world_agree(world, status, error);
+    if (status != MOE_OK) {
+        free(mine);
+        return status;
+    }
+    size_t length = strlen(mine) + 1;
+    status = t->ops->broadcast(t, &length, sizeof length, 0, error);
+    if (status == MOE_OK) {
+        status = moe_alloc("options", length, 1, (void **)&root, error);
+    }
+    if (status == MOE_OK) {
+        if (t->rank == 0) {
+            memcpy(root, mine, length);
+        }
+        status = t->ops->broadcast(t, root, length, 0, error);
+    }
+    if (status == MOE_OK && strcmp(mine, root) != 0) {
+        const char *a = mine, *b = root;
+        while (strcspn(a, "\n") == strcspn(b, "\n") && strncmp(a, b, strcspn(a, "\n")) == 0) {
+            a += strcspn(a, "\n") + 1;
+            b += strcspn(b, "\n") + 1;
+        }
+        status = moe_fail(error, MOE_BAD_INPUT,
+                          "ranks were started differently: rank %zu has %.*s, rank 0 has %.*s",
+                          t->rank, (int)strcspn(a, "\n"), *a != '\0' ? a : "fewer options",
+                          (int)strcspn(b, "\n"), *b != '\0' ? b : "fewer options");
+    }
+    free(root);
+    free(mine);
+    return world_agree(world, status, error);
+}
+
+static moe_status_t make_groups(world_t *world, moe_error_t *error)
+{
+    moe_transport_t *t = world->all;
+    const config_t *c = &world->config;
+    world->group = t;
+    if (c->dp == 1) {
+        return MOE_OK;
+    }
+    moe_status_t status = t->ops->split(t, (int)(t->rank / c->ep), &world->group, error);
+    return status == MOE_OK ? t->ops->split(t, (int)(t->rank % c->ep), &world->replicas, error)
+                            : status;
+}
+
+static moe_status_t find_hosts(world_t *world, moe_error_t *error)
+{
+    moe_transport_t *t = world->all;
+    char mine[HOST_NAME] = "";
+    moe_hostname(mine, sizeof mine);
+    moe_status_t status =
+        moe_alloc("host names", t->size, sizeof *world->hosts, (void **)&world->hosts, error);
+    if (status == MOE_OK) {
+        status = t->ops->allgather(t, mine, sizeof mine, world->hosts, error);
+    }
+    if (status == MOE_OK) {
+        status = t->ops->nodes(t, &world->node, &world->nodes, error);
+    }
+    if (status != MOE_OK) {
+        return status;
+    }
+    size_t *node = NULL;
+    status = moe_alloc("nodes", t->size, sizeof *node, (void **)&node, error);
+    if (status == MOE_OK) {
+        status = t->ops->allgather(t, &world->node, sizeof world->node, node, error);
+    }
+    for (size_t r = 0; status == MOE_OK && r < t->size; r++) {
+        world->ranks_here += node[r] == world->node;
+    }
+    free(node);
+    world->ranks_per_node = world->config.ranks_per_node > 0
+                                ? world->config.ranks_per_node
+                                : (t->size + world->nodes - 1) / world->nodes;
+    return status;
+}
+
+static moe_status_t open_outputs(world_t *world, moe_error_t *error)
+{
+    const config_t *c = &world->config;
+    if (world->all->rank != 0) {
+        return MOE_OK;
+    }
+    if (!c->quiet) {
+        world->table = c->stdout_taken ? stderr : stdout;
+    }
+    return moe_recorder_create(c->options.value[OPT_JSON], c->options.value[OPT_CSV],
+                               &world->recorder, error);
+}
+
+static moe_status_t set_up(world_t *world, moe_error_t *error)
+{
+    moe_status_t status = same_options(world, error);
+    if (status == MOE_OK) {
+        status = world_agree(world, config_lay_out(&world->config, world->all->size, error), error);
+    }
+    if (status == MOE_OK) {
+        status = world_agree(world, open_outputs(world, error), error);
+    }
+    if (status == MOE_OK) {
+        status = make_groups(world, error);
+    }
+    if (status == MOE_OK) {
+        status = find_hosts(world, error);
+    }
+    if (status == MOE_OK) {
+        status = world_agree(
+            world,
+            moe_host_device_create(world->config.threads, world->ranks_here, &world->device, error),
+            error);
+    }
+    if (status == MOE_OK) {
+        const double grace = world->all->rank > 0 ? WATCHDOG_GRACE_SECONDS : 0;
+        world->doing = "set-up";
+        status = world_agree(world,
+                             moe_watchdog_create(world->config.timeout + grace, expired, world,
+                                                 &world->watchdog, error),
+                             error);
+    }
+    return status;
+}
+
+static void tear_down(world_t *world)
+{
+    moe_watchdog_destroy(world->watchdog);
+    moe_recorder_destroy(world->recorder);
+    if (world->device != NULL) {
+        world->device->ops->destroy(world->device);
+    }
+    if (world->replicas != NULL) {
+        world->replicas->ops->destroy(world->replicas);
+    }
+    if (world->group != NULL && world->group != world->all) {
+        world->group->ops->destroy(world->group);
+    }
+    free(world->hosts);
+}
+
+/* One rank from its transport to its end. */
+static moe_status_t run_rank(world_t *world, world_fn body, moe_status_t parsed, moe_error_t *error)
+{
+    moe_status_t status = world_agree(world, parsed, error);
+    if (status == MOE_OK) {
+        status = set_up(world, error);
+    }
+    if (status == MOE_OK) {
+        status = body(world, error);
+    }
+    world_progress_end(world);
+    if (status == MOE_FAILED || (world->running && status != MOE_OK)) {
+        status = end_all(world, status, error);
+    } else if (status != MOE_OK && world->all->rank == 0) {
+        speak(world, world->config.command->name, error);
+    }
+    tear_down(world);
+    return status;
+}
+
+/* ---- Transports ---- */
+
+typedef struct loopback_rank {
+    pthread_t thread;
+    world_t world;
+    world_fn body;
+    moe_status_t status;
+} loopback_rank_t;
+
+static void *run_loopback_rank(void *argument)
+{
+    loopback_rank_t *rank = argument;
+    moe_error_t error = {0};
+    moe_transport_t *t = rank->world.all;
+    rank->status = run_rank(&rank->world, rank->body, MOE_OK, &error);
+    t->ops->destroy(t);
+    return NULL;
+}
+
+static moe_status_t run_loopback(const config_t *config, world_fn body, moe_error_t *error)
+{
+    const size_t size = config->ranks;
+    atomic_flag spoken = ATOMIC_FLAG_INIT;
+    moe_transport_t **transports = NULL;
+    loopback_rank_t *ranks = NULL;
+    moe_status_t status =
+        moe_alloc("loopback ranks", size, sizeof *transports, (void **)&transports, error);
+    if (status == MOE_OK) {
+        status = moe_alloc("loopback ranks", size, sizeof *ranks, (void **)&ranks, error);
+    }
+    if (status == MOE_OK) {
+        status = moe_loopback_create(size, transports, error);
+    }
+    size_t started = 0;
+    for (; status == MOE_OK && started < size; started++) {
+        loopback_rank_t *rank = &ranks[started];
+        *rank = (loopback_rank_t){
+            .world = {.config = *config, .all = transports[started], .spoken = &spoken},
+            .body = body};
+        if (pthread_create(&rank->thread, NULL, run_loopback_rank, rank) != 0) {
+            status =
+                moe_fail(error, MOE_BAD_INPUT,
+                         "--ranks %zu: this system starts no more than %zu threads", size, started);
+            transports[started]->ops->abort(transports[started], MOE_BAD_INPUT);
+            break;
+        }
+    }
+    moe_status_t worst = status;
+    for (size_t r = 0; r < started; r++) {
+        pthread_join(ranks[r].thread, NULL);
+        worst = worst == MOE_OK || (ranks[r].status != MOE_OK && ranks[r].status < worst)
+                    ? ranks[r].status
+                    : worst;
+    }
+    free(ranks);
+    free(transports);
+    return worst;
+}
+
+/* Of several processes some may have been told to use MPI: they would wait for the others for ever. */
+static moe_status_t loopback_is_alone(const config_t *config, moe_error_t *error)
+{
+    return config->loopback && launcher_ranks() > 1
+               ? moe_fail(error, MOE_BAD_INPUT,
+                          "--transport loopback: its ranks are threads of one process, and %ld "
+                          "processes were launched: start it without mpirun, with --ranks %ld",
+                          launcher_ranks(), launcher_ranks())
+               : MOE_OK;
+}
+
+int world_run(const command_t *command, int argc, char **argv, world_fn body)
+{
+    atomic_flag spoken = ATOMIC_FLAG_INIT;
+    moe_error_t error = {0};
+    world_t world = {.spoken = &spoken};
+    moe_status_t status = config_read(command, argc, argv, &world.config, &error);
+    world.config.command = command;
+    if (status == MOE_OK && world.config.options.help) {
+        return MOE_OK;
+    }
+    if (status == MOE_OK) {
+        status = loopback_is_alone(&world.config, &error);
+    }
+    if (status == MOE_OK && world.config.loopback) {
+        status = run_loopback(&world.config, body, &error);
+        if (status != MOE_OK && error.text[0] != '\0') {
+            speak(&world, command->name, &error);
+        }
+        return (int)status;
+    }
+    /* Alone, a bad command line needs no MPI; under a launcher the ranks agree on who speaks. */
+    moe_error_t mpi_error = {0};
+    moe_status_t started = MOE_OK;
+    if (status == MOE_OK || launcher_present()) {
+        started = moe_mpi_create(&argc, &argv, &world.all, &mpi_error);
+    }
+    if (world.all == NULL) {
+        speak(&world, command->name, status != MOE_OK ? &error : &mpi_error);
+        return (int)(status != MOE_OK ? status : started);
+    }
+    status = run_rank(&world, body, status, &error);
+    world.all->ops->destroy(world.all);
+    return (int)status;
+}
+
+int world_refuse(const moe_error_t *error)
+{
+    atomic_flag spoken = ATOMIC_FLAG_INIT;
+    world_t world = {.spoken = &spoken};
+    moe_error_t agreed = *error;
+    moe_status_t status = error->status;
+    if (launcher_present()) {
+        (void)moe_mpi_create(NULL, NULL, &world.all, NULL);
+    }
+    if (world.all != NULL) {
+        status = world_agree(&world, status, &agreed);
+    }
+    if (world.all == NULL || world.all->rank == 0) {
+        speak(&world, NULL, &agreed);
+    }
+    if (world.all != NULL) {
+        world.all->ops->destroy(world.all);
+    }
+    return (int)status;
+}
+
+/* ---- Memory ---- */
+
+moe_status_t world_fits(world_t *world, const char *what, size_t bytes, const char *remedy,
+                        moe_error_t *error)
+{
+    typedef struct need {
+        size_t node, bytes, available;
+    } need_t;
+    moe_transport_t *t = world->all;
+    const need_t mine = {.node = world->node, .bytes = bytes, .available = moe_memory_available()};
+    need_t *every = NULL;
+    moe_status_t status =
+        moe_alloc("memory figures", t->size, sizeof *every, (void **)&every, error);
+    if (status == MOE_OK) {
+        status = t->ops->allgather(t, &mine, sizeof mine, every, error);
+    }
+    for (size_t n = 0; status == MOE_OK && n < world->nodes; n++) {
+        double sum = 0, available = (double)SIZE_MAX;
+        size_t ranks = 0, host = 0;
+        for (size_t r = t->size; r-- > 0;) {
+            if (every[r].node == n) {
+                sum += (double)every[r].bytes;
+                available =
+                    (double)every[r].available < available ? (double)every[r].available : available;
+                ranks++;
+                host = r;
+            }
+        }
+        if (sum > available) {
+            char need[16], have[16];
+            status = moe_fail(error, MOE_BAD_INPUT,
+                              "%s of the %zu ranks on %s need %s, %s are available there: lower %s",
+                              what, ranks, world->hosts[host], moe_format_bytes(sum, need),
+                              moe_format_bytes(available, have), remedy);
+        }
+    }
+    free(every);
+    return status;
+}
+
+/* ---- Progress ---- */
+
+static bool shows_progress(const world_t *world)
+{
+    return world->all != NULL && world->all->rank == 0 && !world->config.quiet &&
+           isatty(STDERR_FILENO);
+}
+
+void world_progress(world_t *world, const char *format, ...)
+{
+    moe_watchdog_feed(world->watchdog);
+    if (shows_progress(world)) {
+        va_list arguments;
+        va_start(arguments, format);
+        fputs("\r\033[K", stderr);
+        vfprintf(stderr, format, arguments);
+        va_end(arguments);
+        fflush(stderr);
+    }
+}
+
+void world_progress_end(world_t *world)
+{
+    if (shows_progress(world)) {
+        fputs("\r\033[K", stderr);
+        fflush(stderr);
+    }
+}
