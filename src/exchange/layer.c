@@ -206,6 +206,7 @@ moe_status_t moe_layer_bind(moe_layer_t *layer, moe_workspace_t *workspace, moe_
     if (status != MOE_OK) {
         return status;
     }
+    release_prepared(layer); /* it may have been bound before */
     layer->workspace = workspace;
     layer->dispatch = (moe_alltoallv_t){.row = row,
                                         .send = moe_layer_buffer(layer, BUFFER_SEND),

@@ -49,4 +49,20 @@ static inline void counting_device_init(counting_device_t *c, const moe_device_t
     c->device = (moe_device_t){.ops = &c->ops, .state = host->state};
 }
 
+/* cmocka's fixtures of a group: the host's device is its state. */
+static inline int host_set_up(void **state)
+{
+    moe_device_t *host = NULL;
+    const moe_status_t status = moe_host_device_create(1, 1, &host, NULL);
+    *state = host;
+    return status == MOE_OK ? 0 : -1;
+}
+
+static inline int host_tear_down(void **state)
+{
+    moe_device_t *host = *state;
+    host->ops->destroy(host);
+    return 0;
+}
+
 #endif

@@ -9,16 +9,18 @@
 #include "loopback_ranks.h"
 #include "moe/exchange.h"
 
-/* Number formats of dispatch and combine that the field uses together. */
+/* Number formats of dispatch and combine: those that the field uses together, and two that take
+ * different memory. */
 typedef struct dtype_pair {
     moe_dtype_t dispatch, combine;
 } dtype_pair_t;
 
 static const dtype_pair_t dtype_pairs[] = {
     {MOE_BF16, MOE_BF16}, {MOE_FP16, MOE_FP16}, {MOE_FP32, MOE_FP32},
-    {MOE_FP8, MOE_BF16},  {MOE_FP8, MOE_FP8},
+    {MOE_FP8, MOE_BF16},  {MOE_FP8, MOE_FP8},   {MOE_BF16, MOE_FP32},
 };
 #define DTYPE_PAIRS (sizeof dtype_pairs / sizeof dtype_pairs[0])
+enum { FP8_AND_BF16 = 3 };
 
 #define DATA_SEED 0x5eed
 
