@@ -21,12 +21,12 @@ check() {
         return
     fi
     echo "not ok $tests_done - $statement"
-    echo "# not so: $failed"
-    head -40 "$work/said" | sed 's/^/#   /'
+    echo "# not so: $failed" | head -3
+    head -20 "$work/said" | cut -c1-200 | sed 's/^/#   /'
     if [ -f "$work/command" ]; then
         echo "# last run, ended with $rc after $seconds s: $(cat "$work/command")"
-        tail -15 "$work/out" | sed 's/^/#   stdout: /'
-        tail -15 "$work/err" | sed 's/^/#   stderr: /'
+        tail -15 "$work/out" | cut -c1-300 | sed 's/^/#   stdout: /'
+        tail -15 "$work/err" | cut -c1-300 | sed 's/^/#   stderr: /'
     fi
 }
 

@@ -6,7 +6,7 @@
 build_json_query || exit 1
 json=$work/layer.jsonl
 # Few repetitions: what is measured is not what is tested here.
-short=(--warmup 1 --max-reps 8 --max-seconds 1)
+short=(--warmup 1 --max-reps 8 --max-seconds 0.3)
 all=(--style padded,padded-max,exact --algorithm native,linear,pairwise)
 case=(--model olmoe-1b-7b --tokens 16 --hidden 256 --skew zipf:1.0)
 
@@ -18,7 +18,7 @@ sound() {
 nine_rows() { record_count "$json" $((3 * (5 + 6 + 6))) record=exchange; }
 same() { [ "$1" = "$2" ] || { echo "'$1' is not '$2'"; return 1; }; }
 number() { awk "BEGIN { exit !($1) }" || { echo "not so: $1"; return 1; }; }
-wire() { records "$json" style="$1" algorithm=native phase="$2" -- bytes.wire; } # STYLE PHASE
+wire() { records "$json" record=exchange style="$1" algorithm=native phase="$2" -- bytes.wire; } # STYLE PHASE
 measure() { # RANKS OPTION...: under MPI where there is one, leaves the records in $json
     local ranks=$1; shift
     rm -f "$json"
@@ -37,24 +37,25 @@ check "wire of padded-max is no less than of exact" \
     number "$(wire padded dispatch) >= $(wire padded-max dispatch)" and \
     number "$(wire padded-max dispatch) >= $(wire exact dispatch)" and \
     number "$(wire padded-max combine) >= $(wire exact combine)" and number "$(wire exact dispatch) > 0"
-check "exact pads nothing" every_record "$json" style=exact phase=dispatch -- bytes.padding :: '$1 == 0'
+check "exact pads nothing" every_record "$json" record=exchange style=exact phase=dispatch -- bytes.padding :: '$1 == 0'
 check "all styles carry the same useful bytes: 64 tokens, 8 experts each, 512 B" \
     every_record "$json" record=exchange phase=combine -- bytes.useful :: '$1 == 4 * 16 * 8 * 512'
 check "rows are the same by every algorithm" same 1 \
-    "$(records "$json" style=exact phase=dispatch -- matrix_hash | sort -u | wc -l)"
-check "busbw of a uniform exchange is 3/4 of algbw" every_record "$json" style=padded phase=dispatch -- \
+    "$(records "$json" record=exchange style=exact phase=dispatch -- matrix_hash | sort -u | wc -l)"
+check "busbw of a uniform exchange is 3/4 of algbw" every_record "$json" record=exchange style=padded phase=dispatch -- \
     busbw_GBps algbw_GBps :: '($1 / $2 - 0.75) ^ 2 < 1e-10'
-check "bandwidth is bytes over the median" every_record "$json" style=padded phase=dispatch -- \
+check "bandwidth is bytes over the median" every_record "$json" record=exchange style=padded phase=dispatch -- \
     algbw_GBps median_us bytes.logical :: '($1 * $2 * 1e3 / ($3 / 4) - 1) ^ 2 < 1e-8'
-check "a few repetitions have an interval and no p99" every_record "$json" record=exchange -- \
+check "from 6 repetitions on there is an interval, and not yet a p99" every_record "$json" record=exchange -- \
     reps ci_low_us ci_high_us median_us p99_us converged :: \
-    '$1 == 8 && $2 <= $4 && $4 <= $3 && $5 == "-" && ($6 == "true" || $6 == "false")'
+    '$1 < 6 ? $2 == "-" && $3 == "-" : $2 <= $4 && $4 <= $3 && $5 == "-" && ($6 == "true" || $6 == "false")'
 check "the slowest rank is one of them" every_record "$json" record=exchange -- slowest_rank :: '$1 >= 0 && $1 < 4'
 check "the run tells where it ran" every_record "$json" record=run -- \
-    ranks nodes hosts transport device topology env check layout.ep :: \
-    '$1 == 4 && $2 == 1 && $3 == 4 && $4 != "-" && $5 != "-" && $6 != "-" && $7 != "-" && $8 == "full" && $9 == 4'
-check "--raw keeps every repetition, warm-up too" every_record "$json" record=raw -- \
-    warmup_us times_us style algorithm phase :: '$1 == 1 && $2 == 8 && $5 != "-"'
+    ranks nodes hosts transport topology env check layout.ep device :: \
+    '$1 == 4 && $2 == 1 && $3 == 4 && $4 != "-" && $5 != "-" && $6 != "-" && $7 == "full" && $8 == 4 && $9 != "-"'
+check "--raw keeps every repetition, warm-up too" same \
+    "$(records "$json" record=exchange -- style algorithm phase warmup reps)" \
+    "$(records "$json" record=raw -- style algorithm phase warmup_us times_us)"
 check "--per-rank has a record for each rank of each phase" record_count "$json" $((4 * 51)) record=rank \
     and every_record "$json" record=rank -- rank host median_us wait_us slowest_count reps :: \
     '$1 < 4 && $2 != "-" && $3 > 0 && $4 >= 0 && $5 <= $6'
@@ -71,8 +72,8 @@ every_field_is_described() {
 check "every field is described in docs/results.md" every_field_is_described
 
 # ---- What pattern counts is what layer sends ----
-sent=$(records "$json" algorithm=native phase=dispatch -- style bytes.useful bytes.padding matrix_hash)
-combined=$(records "$json" algorithm=native phase=combine -- style bytes.logical bytes.wire bytes.padding matrix_hash)
+sent=$(records "$json" record=exchange algorithm=native phase=dispatch -- style bytes.useful bytes.padding matrix_hash)
+combined=$(records "$json" record=exchange algorithm=native phase=combine -- style bytes.logical bytes.wire bytes.padding matrix_hash)
 table=$(records "$json" record=run -- routing.hash load.cv load.rank_max_over_mean)
 run pattern --ranks 4 "${case[@]}" --quiet --json -
 cp "$work/out" "$work/pattern.jsonl"
@@ -84,17 +85,22 @@ check "pattern has the same routing table" same "$table" \
     "$(records "$work/pattern.jsonl" record=run -- routing.hash load.cv load.rank_max_over_mean)"
 
 # ---- Numbers of ranks ----
-for ranks in 2 3 5 8; do
+# Some MPI libraries never yield a core that they wait on: many ranks on few cores are kept short.
+for ranks in 2 3; do
     measure $ranks --model switch-base-8 --tokens 24 --hidden 128 --skew zipf:1.2 "${all[@]}"
     check "$ranks ranks, 8 experts, drops" sound and nine_rows
 done
-measure 5 --experts 3 --top-k 2 --hidden 128 --tokens 16 "${all[@]}"
-check "5 ranks, 3 experts: two ranks hold none" sound and nine_rows
-measure 4 --model olmoe-1b-7b --hidden 64 --tokens 16 "${all[@]}" --ep 2
-check "two groups of two ranks" sound and every_record "$json" record=run -- layout.ep layout.dp :: '$1 == 2 && $2 == 2'
+measure 5 --model switch-base-8 --tokens 24 --hidden 128 --skew zipf:1.2 --style exact --algorithm pairwise --max-reps 2
+check "5 ranks, 8 experts, drops" sound and record_count "$json" 6 record=exchange
+measure 8 --model switch-base-8 --tokens 24 --hidden 128 --style padded --algorithm linear --max-reps 2
+check "8 ranks, 8 experts, drops" sound and record_count "$json" 5 record=exchange
+measure 4 --experts 3 --top-k 2 --hidden 128 --tokens 16 --style exact,padded-max --algorithm native --max-reps 2
+check "4 ranks, 3 experts: one rank holds none" sound and record_count "$json" 12 record=exchange
+measure 4 --model olmoe-1b-7b --hidden 64 --tokens 16 --ep 2 --algorithm linear --max-reps 2
+check "two groups of two ranks" sound and record_count "$json" 17 record=exchange and every_record "$json" record=run -- layout.ep layout.dp :: '$1 == 2 && $2 == 2'
 run layer --model switch-base-8 --tokens 16 "${all[@]}" "${short[@]}" --quiet --json -
 cp "$work/out" "$json"
-check "started bare it is one rank" sound and nine_rows and every_record "$json" phase=dispatch -- \
+check "started bare it is one rank" sound and nine_rows and every_record "$json" record=exchange phase=dispatch -- \
     bytes.wire bytes.useful :: '$1 == 0 && $2 > 0'
 
 # ---- Without MPI: threads as ranks ----
@@ -102,13 +108,15 @@ loop() { # RANKS OPTION...
     local ranks=$1; shift
     run_loopback "$ranks" layer "${short[@]}" --quiet --json - "${all[@]}" "$@"; cp "$work/out" "$json"
 }
-for ranks in 1 2 3 7 8; do
-    loop $ranks "${case[@]}"
+for ranks in 1 2 3 5 7 8; do
+    loop $ranks "${case[@]}" --capacity-factor 1
     check "loopback, $ranks ranks" sound and nine_rows
 done
 loop 4 "${case[@]}" --tokens 0
-check "0 tokens: nothing is sent, nothing is wrong" sound and nine_rows and every_record "$json" phase=dispatch -- \
+check "0 tokens: nothing is sent, nothing is wrong" sound and nine_rows and every_record "$json" record=exchange phase=dispatch -- \
     bytes.useful bytes.padding algbw_GBps :: '$1 == 0 && $2 == 0'
+loop 5 --experts 3 --top-k 2 --hidden 64 --tokens 16
+check "5 ranks, 3 experts: two ranks hold none" sound and nine_rows
 loop 4 --experts 1 --top-k 1 --hidden 64 --tokens 16
 check "one expert for all ranks" sound and nine_rows
 loop 4 --experts 8 --top-k 1 --hidden 64 --tokens 32 --skew hot:1,1
@@ -122,7 +130,7 @@ for dtype in bf16 fp16 fp32 fp8; do
     check "$dtype on the wire" sound and every_record "$json" record=run -- model.dtype :: "\$1 == \"$dtype\""
 done
 loop 3 "${case[@]}" --dtype fp8 --combine-dtype fp16
-check "fp8 there, fp16 back" sound and every_record "$json" style=exact phase=combine -- bytes.useful :: \
+check "fp8 there, fp16 back" sound and every_record "$json" record=exchange style=exact phase=combine -- bytes.useful :: \
     '$1 == 3 * 16 * 8 * 512'
 loop 3 "${case[@]}" --dtype bf16 --combine-dtype fp8
 check "bf16 there, fp8 back" sound
