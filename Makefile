@@ -128,7 +128,7 @@ install: all
 	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/
 	install -m 644 include/moe/*.h $(DESTDIR)$(PREFIX)/include/moe/
 	install -m 644 README.md LICENSE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/moe-a2a/
-	printf 'prefix=%s\nName: moe-a2a\nDescription: Mixture-of-Experts all-to-all benchmark library\nVersion: %s\nRequires.private: %s\nCflags: -I$${prefix}/include\nLibs: -L$${prefix}/lib -lmoe-a2a\nLibs.private: -lm -pthread\n' \
+	printf 'prefix=%s\nName: moe-a2a\nDescription: Mixture-of-Experts all-to-all benchmark library\nVersion: %s\nRequires: %s\nCflags: -I$${prefix}/include\nLibs: -L$${prefix}/lib -lmoe-a2a -lm -pthread\n' \
 	    '$(PREFIX)' '$(VERSION)' '$(PACKAGES)' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/moe-a2a.pc
 
 uninstall:

@@ -9,6 +9,9 @@
  * about so many tokens of a layer, evenly spread, and the record says of how many. */
 #define GATE_SUM_TOKENS 65536
 
+/* What moe_check_describe() says. */
+#define FINDING_TEXT 256
+
 #define LOWER_SIZES "--tokens (or --hidden, or choose another --style or --capacity-factor)"
 
 moe_status_t layer_set_create(const config_t *config, size_t first_rank, size_t count,
@@ -231,14 +234,23 @@ moe_status_t exchange_set_use(exchange_set_t *exchanges, const moe_algorithm_ops
     return status;
 }
 
-static void report_finding(world_t *world, const moe_layer_spec_t *spec,
-                           const moe_check_result_t *result)
+/* Rank 0 speaks for the rank that found it: a launcher may drop what the others print at the end of a
+ * run that failed. */
+static moe_status_t report_finding(world_t *world, const moe_layer_spec_t *spec, size_t finder,
+                                   const moe_check_result_t *result, moe_error_t *error)
 {
-    char text[256];
-    moe_check_describe(result, text, sizeof text);
-    world_progress_end(world);
-    fprintf(stderr, "moe-a2a %s: wrong data: %s, %s: %s\n", world->config.command->name,
-            spec->style->name, spec->algorithm->name, text);
+    moe_transport_t *t = world->all;
+    char text[FINDING_TEXT] = "";
+    if (t->rank == finder) {
+        moe_check_describe(result, text, sizeof text);
+    }
+    const moe_status_t status = t->ops->broadcast(t, text, sizeof text, finder, error);
+    if (status == MOE_OK && t->rank == 0) {
+        world_progress_end(world);
+        fprintf(stderr, "moe-a2a %s: wrong data: %s, %s: %s\n", world->config.command->name,
+                spec->style->name, spec->algorithm->name, text);
+    }
+    return status;
 }
 
 moe_status_t exchange_set_check(exchange_set_t *exchanges, world_t *world, size_t *errors,
@@ -254,17 +266,20 @@ moe_status_t exchange_set_check(exchange_set_t *exchanges, world_t *world, size_
             return status;
         }
         result.rank += t->rank - world->group->rank; /* number in the run */
-        size_t finder = result.errors > 0 ? result.rank : SIZE_MAX;
+        /* Not SIZE_MAX: MPICH 4.0 takes it for -1 (pmodels/mpich issue 6083), Open MPI 4.1 does on
+         * some processors (open-mpi/ompi issue 10648). */
+        size_t finder = result.errors > 0 ? result.rank : t->size;
         size_t of_group = world->group->rank == 0 ? result.errors : 0;
         status = t->ops->reduce_sizes(t, &of_group, 1, MOE_SUM, error);
         if (status == MOE_OK) {
             status = t->ops->reduce_sizes(t, &finder, 1, MOE_MIN, error);
         }
+        if (status == MOE_OK && of_group > 0 && *errors == 0) {
+            status =
+                report_finding(world, moe_layer_spec(exchanges->layer[i]), finder, &result, error);
+        }
         if (status != MOE_OK) {
             return status;
-        }
-        if (finder == t->rank && *errors == 0) {
-            report_finding(world, moe_layer_spec(exchanges->layer[i]), &result);
         }
         *errors += of_group;
         moe_watchdog_feed(world->watchdog);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "launcher.h"
@@ -11,6 +12,9 @@
 
 /* Other ranks wait so much longer than rank 0, so that one of them speaks. */
 #define WATCHDOG_GRACE_SECONDS 2.0
+/* From the message to the end of all ranks: MPICH's launcher drops what has not been forwarded when a
+ * rank aborts. */
+#define FORWARD_NANOSECONDS 200000000
 
 /* ---- Errors ---- */
 
@@ -29,7 +33,9 @@ static void speak(world_t *world, const char *command, const moe_error_t *error)
 /* A run that failed: no more agreement is possible. For MPI this does not return. */
 static moe_status_t end_all(world_t *world, moe_status_t status, const moe_error_t *error)
 {
+    const struct timespec forward = {.tv_nsec = FORWARD_NANOSECONDS};
     speak(world, world->config.command->name, error);
+    nanosleep(&forward, NULL);
     world->all->ops->abort(world->all, status);
     return status;
 }

@@ -95,9 +95,9 @@ refused_in_one_line() { [ "$(wc -l <"$work/err")" = 1 ] && refused "$@"; }
 
 build_json_query() {
     local flags
-    flags=$(${PKG_CONFIG:-pkg-config} --cflags --libs jansson) &&
-        # shellcheck disable=SC2086
-        ${CC:-cc} -std=c11 -O1 -D_GNU_SOURCE -o "$work/json_query" tests/common/json_query.c $flags
+    flags=$(${PKG_CONFIG:-pkg-config} --cflags --libs jansson) || return 1
+    # shellcheck disable=SC2086
+    ${CC:-cc} -std=c11 -O1 -D_GNU_SOURCE -o "$work/json_query" tests/common/json_query.c $flags
 }
 
 # records FILE [FIELD=VALUE ...] [-- FIELD ...]: see json_query.c
