@@ -51,6 +51,9 @@ static moe_status_t summarise(const moe_series_t *series, outcome_t *out, moe_er
                                    &out->max[c], error);
         }
     }
+    if (status == MOE_OK) {
+        status = moe_iteration_parts(series, out->part, error);
+    }
     out->whole = out->max[MOE_COLUMN_ITERATION];
     out->slowest = moe_series_slowest(series, MOE_COLUMN_ITERATION, &out->slowest_times);
     return status == MOE_OK ? summarise_shares(series, out, error) : status;

@@ -36,8 +36,8 @@ void print_outcome(const iteration_run_t *run, const outcome_t *o, const moe_ser
     fprintf(out, "%-11s %-9s %-26s", o->style->name, o->algorithm, whole);
     for (int p = 0; p < MOE_PARTS; p++) {
         char part[24];
-        format_or_na(part, sizeof part, has_part(run, o->style, (moe_part_t)p),
-                     o->mean[MOE_COLUMN_PART0 + p].median * 1e3, 3);
+        format_or_na(part, sizeof part, has_part(run, o->style, (moe_part_t)p), o->part[p] * 1e3,
+                     3);
         fprintf(out, " %9s", part);
     }
     fputs(" ", out);
@@ -64,15 +64,17 @@ void print_answer(const iteration_run_t *run, const outcome_t *o)
 
 /* ---- Records ---- */
 
+/* parts: seconds of each, or NULL: their medians. */
 static json_t *part_times(const iteration_run_t *run, const outcome_t *o,
-                          const moe_summary_t *columns)
+                          const moe_summary_t *columns, const double *parts)
 {
     json_t *times = json_object();
     json_object_set_new(times, "iteration", json_real(columns[MOE_COLUMN_ITERATION].median * 1e3));
     for (int p = 0; p < MOE_PARTS; p++) {
         if (has_part(run, o->style, (moe_part_t)p)) {
-            json_object_set_new(times, moe_part_name((moe_part_t)p),
-                                json_real(columns[MOE_COLUMN_PART0 + p].median * 1e3));
+            json_object_set_new(
+                times, moe_part_name((moe_part_t)p),
+                json_real((parts != NULL ? parts[p] : columns[MOE_COLUMN_PART0 + p].median) * 1e3));
         }
     }
     json_object_set_new(times, "compute_only",
@@ -112,8 +114,8 @@ moe_status_t record_outcome(const iteration_run_t *run, const outcome_t *o,
     json_t *record =
         json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o}", "record", "iteration", "style",
                   o->style->name, "algorithm", o->algorithm, "pass", pass_name(c), "layers",
-                  (json_int_t)c->model.layers, "time_ms", part_times(run, o, o->mean), "max_ms",
-                  part_times(run, o, o->max), "share", share, "ci", intervals(o));
+                  (json_int_t)c->model.layers, "time_ms", part_times(run, o, o->mean, o->part),
+                  "max_ms", part_times(run, o, o->max, NULL), "share", share, "ci", intervals(o));
     moe_summary_t summary;
     moe_status_t status = add_series(record, series, MOE_COLUMN_ITERATION, &summary, error);
     if (status != MOE_OK) {

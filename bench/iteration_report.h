@@ -22,6 +22,7 @@ typedef struct outcome {
     const char *algorithm;
     moe_summary_t whole; /* maximum over ranks */
     moe_summary_t mean[MOE_ITERATION_COLUMNS], max[MOE_ITERATION_COLUMNS];
+    double part[MOE_PARTS]; /* seconds, adding up to the median of mean[iteration] */
     moe_summary_t share[SHARES];
     size_t slowest, slowest_times;
     size_t errors;

@@ -158,6 +158,11 @@ moe_status_t moe_iteration_repeat(void *iteration, double *seconds, moe_error_t 
  *             could not hide; noise can make it slightly negative, and it is left so. */
 void moe_iteration_shares(const moe_series_t *series, double *a2a, double *serial, double *exposed);
 
+/* Seconds of each part, seconds[MOE_PARTS], that add up to the median over repetitions of the iteration
+ * (mean over ranks): the median times each part's mean share in the repetitions of the median's
+ * interval. Medians of the parts alone would not add up where noise hits one part or another. */
+moe_status_t moe_iteration_parts(const moe_series_t *series, double *seconds, moe_error_t *error);
+
 #ifdef __cplusplus
 }
 #endif

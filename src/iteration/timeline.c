@@ -32,13 +32,6 @@ struct moe_iteration {
     double spent[KINDS][MOE_PARTS];
 };
 
-const char *moe_part_name(moe_part_t part)
-{
-    static const char *const names[MOE_PARTS] = {"compute",  "metadata", "permute",
-                                                 "dispatch", "combine",  "allreduce"};
-    return names[part];
-}
-
 bool moe_iteration_is_extrapolated(const moe_iteration_spec_t *spec)
 {
     return spec->total_moe != spec->measured_moe || spec->total_dense != spec->measured_dense;
@@ -387,29 +380,4 @@ moe_status_t moe_iteration_repeat(void *iteration, double *seconds, moe_error_t 
     }
     seconds[MOE_COLUMN_COMPUTE_ONLY] = whole_model(it, MOE_PART_COMPUTE);
     return MOE_OK;
-}
-
-/* ---- Shares ---- */
-
-void moe_iteration_shares(const moe_series_t *series, double *a2a, double *serial, double *exposed)
-{
-    const double *mean[MOE_ITERATION_COLUMNS], *max[MOE_ITERATION_COLUMNS];
-    for (size_t c = 0; c < MOE_ITERATION_COLUMNS; c++) {
-        mean[c] = moe_series_column(series, series->mean, c);
-        max[c] = moe_series_column(series, series->max, c);
-    }
-    for (size_t r = 0; r < series->reps; r++) {
-        const double whole = mean[MOE_COLUMN_ITERATION][r];
-        const double tokens = mean[MOE_COLUMN_PART0 + MOE_PART_METADATA][r] +
-                              mean[MOE_COLUMN_PART0 + MOE_PART_DISPATCH][r] +
-                              mean[MOE_COLUMN_PART0 + MOE_PART_COMBINE][r];
-        const double gradients = mean[MOE_COLUMN_PART0 + MOE_PART_ALLREDUCE][r];
-        const double longest = max[MOE_COLUMN_ITERATION][r];
-        a2a[r] = whole > 0 ? tokens / whole : 0;
-        serial[r] = whole > 0 ? (tokens + gradients) / whole : 0;
-        exposed[r] = longest > 0 ? (longest - max[MOE_COLUMN_COMPUTE_ONLY][r] -
-                                    max[MOE_COLUMN_PART0 + MOE_PART_PERMUTE][r]) /
-                                       longest
-                                 : 0;
-    }
 }

@@ -101,10 +101,26 @@ static moe_status_t reduce(moe_transport_t *t, void *values, size_t count, MPI_D
                          "MPI_Allreduce", error);
 }
 
+/* Unsigned numbers in order become signed numbers in the same order, and back. */
+static void flip_signs(size_t *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        values[i] ^= (size_t)1 << (8 * sizeof(size_t) - 1);
+    }
+}
+
 moe_status_t moe_mpi_reduce_sizes(moe_transport_t *t, size_t *values, size_t count,
                                   moe_reduce_t how, moe_error_t *error)
 {
-    return reduce(t, values, count, MPI_UINT64_T, how, error);
+    if (how == MOE_SUM) {
+        return reduce(t, values, count, MPI_UINT64_T, how, error);
+    }
+    /* MPICH 4.0 orders unsigned numbers as signed ones (pmodels/mpich issue 6083), Open MPI 4.1 does on
+     * some processors (open-mpi/ompi issue 10648): both order these alike. */
+    flip_signs(values, count);
+    const moe_status_t status = reduce(t, values, count, MPI_INT64_T, how, error);
+    flip_signs(values, count);
+    return status;
 }
 
 moe_status_t moe_mpi_reduce_doubles(moe_transport_t *t, double *values, size_t count,

@@ -81,11 +81,54 @@ static void test_shares_follow_from_the_series(void **state)
     assert_float_equal(exposed[2], (256.0 - 256 - 32) / 256, 1e-6); /* left as it is */
 }
 
+/* Nine repetitions, two of them hit by noise in one part or another: medians of the parts would add up
+ * to 100, the iteration's median is 104. */
+static void test_parts_add_up_to_the_median_iteration(void **state)
+{
+    (void)state;
+    enum { REPETITIONS = 9 };
+    static double mean[MOE_ITERATION_COLUMNS][REPETITIONS];
+    for (size_t r = 0; r < REPETITIONS; r++) {
+        const double more_compute = r % 2 == 0 ? 4 : 0, more_dispatch = r % 2 == 1 ? 5 : 0;
+        mean[MOE_COLUMN_PART0 + MOE_PART_COMPUTE][r] = 60 + more_compute + (r == 3 ? 500 : 0);
+        mean[MOE_COLUMN_PART0 + MOE_PART_DISPATCH][r] = 40 + more_dispatch;
+        mean[MOE_COLUMN_ITERATION][r] = mean[MOE_COLUMN_PART0 + MOE_PART_COMPUTE][r] +
+                                        mean[MOE_COLUMN_PART0 + MOE_PART_DISPATCH][r];
+    }
+    const moe_series_t series = {.columns = MOE_ITERATION_COLUMNS,
+                                 .reps = REPETITIONS,
+                                 .capacity = REPETITIONS,
+                                 .mean = &mean[0][0]};
+    double parts[MOE_PARTS], sum = 0;
+    assert_int_equal(moe_iteration_parts(&series, parts, NULL), MOE_OK);
+    for (int p = 0; p < MOE_PARTS; p++)
+        sum += parts[p];
+    assert_float_equal(sum, 104, 1e-9);
+    assert_true(parts[MOE_PART_COMPUTE] > 58 && parts[MOE_PART_COMPUTE] < 66);
+    assert_true(parts[MOE_PART_METADATA] == 0);
+}
+
+static void test_too_few_repetitions_for_an_interval_all_count(void **state)
+{
+    (void)state;
+    static double mean[MOE_ITERATION_COLUMNS][2];
+    mean[MOE_COLUMN_ITERATION][0] = 10;
+    mean[MOE_COLUMN_ITERATION][1] = 20;
+    mean[MOE_COLUMN_PART0 + MOE_PART_COMBINE][0] = 10;
+    const moe_series_t series = {
+        .columns = MOE_ITERATION_COLUMNS, .reps = 2, .capacity = 2, .mean = &mean[0][0]};
+    double parts[MOE_PARTS];
+    assert_int_equal(moe_iteration_parts(&series, parts, NULL), MOE_OK);
+    assert_float_equal(parts[MOE_PART_COMBINE], 15 * 0.5, 1e-9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_columns_and_parts_have_the_names_of_the_records),
         cmocka_unit_test(test_shares_follow_from_the_series),
+        cmocka_unit_test(test_parts_add_up_to_the_median_iteration),
+        cmocka_unit_test(test_too_few_repetitions_for_an_interval_all_count),
     };
     return cmocka_run_group_tests_name("iteration", tests, NULL, NULL);
 }
