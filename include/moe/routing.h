@@ -25,6 +25,7 @@ extern "C" {
 /* Limits of the counters and of the id type. */
 #define MOE_MAX_EXPERTS 65536
 #define MOE_MAX_TOP_K   1024
+#define MOE_MAX_GROUPS  1024
 #define MOE_MAX_LAYERS  65535
 #define MOE_MAX_TOKENS  ((uint64_t)1 << 47) /* global, all ranks */
 
@@ -83,12 +84,16 @@ const char *moe_gate_summary(const moe_gate_ops_t *gate);
 typedef struct moe_routing_spec {
     size_t experts; /* E */
     size_t top_k;   /* K <= E */
+    /* Groups of consecutive experts, E / n_group in each, and how many of them a token may use: for
+     * group-limited, which needs them; other gates do not look at them. 0: not limited. */
+    size_t n_group, topk_group;
     const moe_gate_ops_t *gate;
     moe_skew_t skew;
     uint64_t seed;
 } moe_routing_spec_t;
 
-/* Refuses impossible specs (K > E, switch with K != 1, gshard with K != 2 ...). */
+/* Refuses impossible specs (K > E, switch with K != 1, gshard with K != 2, group-limited with
+ * n_group 0 or no divisor of E, topk_group > n_group, K > topk_group * E / n_group ...). */
 moe_status_t moe_routing_check(const moe_routing_spec_t *spec, moe_error_t *error);
 
 /* Choices of consecutive tokens of one rank, one layer, one step. */
@@ -121,7 +126,8 @@ void moe_router_route(const moe_router_t *router, uint32_t step, uint64_t first_
                       moe_table_t *table);
 
 /* The whole gate distribution of one token, probability[experts], sums to 1, consistent with what
- * moe_router_route() chose for it (chosen experts are the most probable). For loss figures. */
+ * moe_router_route() chose for it (chosen experts are the most probable; with group-limited, of the
+ * groups that the token uses). For loss figures. */
 void moe_router_probabilities(const moe_router_t *router, uint32_t step, uint64_t token,
                               double *probability);
 

@@ -104,7 +104,7 @@ moe_status_t moe_model_check(const moe_model_t *model, moe_error_t *error)
                         "shared_experts or --expert-ffn",
                         moe_model_shared_width(model), MAX_WIDTH);
     if (model->topk_group > model->n_group)
-        return moe_fail(error, MOE_BAD_INPUT, "topk_group %zu: more than n_group %zu",
+        return moe_fail(error, MOE_BAD_INPUT, "--topk-group %zu: more than --n-group %zu",
                         model->topk_group, model->n_group);
     if (!isfinite(model->capacity_factor) || model->capacity_factor < 0)
         return moe_fail(error, MOE_BAD_INPUT, "capacity_factor %g: give 0 (dropless) or more",

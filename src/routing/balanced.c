@@ -1,13 +1,22 @@
 #include "balanced.h"
 
+#include <stdbool.h>
+
+#include "gate.h"
 #include "race.h"
 #include "score.h"
 
 /* The global sequence of tokens is cut into blocks of E / gcd(E, K). A block has a random
  * permutation of the experts of its own, and its tokens take K after K of it, round and round:
  * after the block every expert was chosen K / gcd(E, K) times, so whole blocks give equal loads,
- * and any number of tokens from the first on gives loads that differ by one at most. No gate is
- * asked; weights are those of a race of equally popular experts, in the order of the turns. */
+ * and any number of tokens from the first on gives loads that differ by one at most. The gate is
+ * not asked; weights are those of a race of equally popular experts, in the order of the turns.
+ *
+ * A gate that limits groups keeps its limit. Then a block has a random order of the groups and a
+ * random order of the experts in each; its token j uses the topk_group groups from the j-th of
+ * that order on, round and round, and takes the next experts of each of them. After n_group tokens
+ * every group was chosen K times, so a block of n_group * g / gcd(g, K) tokens, g = E / n_group,
+ * chooses every expert K / gcd(g, K) times. */
 
 static size_t greatest_common_divisor(size_t a, size_t b)
 {
@@ -19,26 +28,62 @@ static size_t greatest_common_divisor(size_t a, size_t b)
     return a;
 }
 
+/* Without a limit all experts are one group. */
+typedef struct groups {
+    size_t count, used; /* used: by a token */
+    size_t size;        /* experts of one */
+} groups_t;
+
+static groups_t groups_of(const moe_routing_spec_t *spec)
+{
+    const bool limited = spec->gate->limits_groups;
+    const size_t count = limited ? spec->n_group : 1;
+    const groups_t groups = {
+        .count = count, .used = limited ? spec->topk_group : 1, .size = spec->experts / count};
+    return groups;
+}
+
 static size_t block_tokens(const moe_routing_spec_t *spec)
 {
-    return spec->experts / greatest_common_divisor(spec->experts, spec->top_k);
+    const groups_t groups = groups_of(spec);
+    return groups.count * (groups.size / greatest_common_divisor(groups.size, spec->top_k));
 }
 
 static void permute(const moe_router_t *router, uint32_t step, uint64_t block,
                     uint16_t *permutation)
 {
     const moe_source_t source = moe_router_source(router, MOE_FOR_BALANCE, step);
+    const groups_t groups = groups_of(&router->spec);
     moe_stream_t stream = moe_stream_start(&source, block, 0);
-    moe_stream_shuffle(&stream, router->spec.experts, permutation);
+    uint16_t order[MOE_MAX_GROUPS] = {0};
+    if (groups.count > 1)
+        moe_stream_shuffle(&stream, groups.count, order);
+    for (size_t g = 0; g < groups.count; g++) {
+        uint16_t *in_group = permutation + g * groups.size;
+        moe_stream_shuffle(&stream, groups.size, in_group);
+        for (size_t i = 0; i < groups.size; i++)
+            in_group[i] = (uint16_t)(in_group[i] + order[g] * groups.size);
+    }
 }
 
 static void take_turns(const moe_routing_spec_t *spec, const uint16_t *permutation,
                        uint64_t token_in_block, int32_t *expert)
 {
-    size_t place = (size_t)(token_in_block * spec->top_k % spec->experts);
-    for (size_t k = 0; k < spec->top_k; k++) {
-        expert[k] = permutation[place];
-        place = place + 1 < spec->experts ? place + 1 : 0;
+    const groups_t groups = groups_of(spec);
+    const size_t top_k = spec->top_k, used = groups.used, count = groups.count;
+    const size_t round = (size_t)token_in_block / count, first = (size_t)token_in_block % count;
+    /* Of a token's choices, i K / used ... (i + 1) K / used - 1 fall to the i-th of its groups. */
+    for (size_t i = 0, k = 0; i < used; i++) {
+        const size_t end = (i + 1) * top_k / used, at = first + i, group = at % count;
+        /* Chosen of this group before: K in each round, and in this one by the tokens that it is a
+         * later group of, which all have been if the groups are round. */
+        const size_t later = at < count ? (at + 1 < used ? at + 1 : used) * top_k / used
+                                        : top_k + (group + 1) * top_k / used;
+        size_t place = (round * top_k + later - end) % groups.size;
+        for (; k < end; k++) {
+            expert[k] = permutation[group * groups.size + place];
+            place = place + 1 < groups.size ? place + 1 : 0;
+        }
     }
 }
 

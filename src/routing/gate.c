@@ -6,10 +6,7 @@
 #include "moe/system.h"
 
 static const moe_gate_ops_t *const gates[] = {
-    &moe_gate_softmax,
-    &moe_gate_switch,
-    &moe_gate_gshard,
-    &moe_gate_noisy,
+    &moe_gate_softmax, &moe_gate_switch, &moe_gate_gshard, &moe_gate_noisy, &moe_gate_group_limited,
 };
 
 #define GATES (sizeof gates / sizeof gates[0])

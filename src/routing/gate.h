@@ -2,6 +2,7 @@
 #ifndef MOE_ROUTING_GATE_H
 #define MOE_ROUTING_GATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,7 +12,8 @@ struct moe_gate_ops {
     const char *name;
     const char *summary; /* one line for help */
     const char *source;
-    size_t top_k; /* the one K that it is defined for; 0: any */
+    size_t top_k;       /* the one K that it is defined for; 0: any */
+    bool limits_groups; /* a token chooses from topk_group of n_group groups */
     /* As moe_router_route() and moe_router_probabilities(). */
     void (*route)(const moe_router_t *router, uint32_t step, uint64_t first_token,
                   moe_table_t *table);
@@ -23,5 +25,6 @@ extern const moe_gate_ops_t moe_gate_softmax;
 extern const moe_gate_ops_t moe_gate_switch;
 extern const moe_gate_ops_t moe_gate_gshard;
 extern const moe_gate_ops_t moe_gate_noisy;
+extern const moe_gate_ops_t moe_gate_group_limited;
 
 #endif

@@ -1,9 +1,18 @@
 #include "perturbed.h"
 
-#include <math.h>
-
+#include "../system/clones.h"
+#include "best.h"
 #include "real.h"
 #include "score.h"
+
+/* Gumbel = -ln Exp(1). */
+MOE_CLONES
+static void perturb(size_t count, const uint32_t *restrict words,
+                    const double *restrict log_popularity, double *restrict logit)
+{
+    for (size_t i = 0; i < count; i++)
+        logit[i] = log_popularity[i] - moe_real_log(moe_real_exponential(words[i]));
+}
 
 void moe_perturbed_logits(const moe_router_t *router, uint32_t step, uint64_t token, size_t first,
                           size_t count, double *logit)
@@ -11,9 +20,7 @@ void moe_perturbed_logits(const moe_router_t *router, uint32_t step, uint64_t to
     const moe_source_t source = moe_router_source(router, MOE_FOR_LOGITS, step);
     uint32_t words[MOE_RANDOM_GROUP];
     moe_random_group(&source, token, first, words);
-    /* Gumbel = -ln Exp(1). */
-    for (size_t i = 0; i < count; i++)
-        logit[i] = router->log_popularity[first + i] - moe_real_log(moe_real_exponential(words[i]));
+    perturb(count, words, router->log_popularity + first, logit);
 }
 
 static size_t group_size(size_t experts, size_t first)
@@ -22,44 +29,37 @@ static size_t group_size(size_t experts, size_t first)
     return left < MOE_RANDOM_GROUP ? left : MOE_RANDOM_GROUP;
 }
 
-/* Puts an expert into the list of the best `count` (room for one more, which falls out). */
-static void insert(int32_t *expert, double *logit, size_t count, size_t room, size_t e,
-                   double value)
-{
-    size_t at = count < room ? count : room - 1;
-    for (; at > 0 && logit[at - 1] < value; at--) {
-        logit[at] = logit[at - 1];
-        expert[at] = expert[at - 1];
-    }
-    logit[at] = value;
-    expert[at] = (int32_t)e;
-}
-
 double moe_perturbed_top(const moe_router_t *router, uint32_t step, uint64_t token,
                          moe_logits_fn logits, int32_t *expert, double *logit)
 {
-    const size_t experts = router->spec.experts, top_k = router->spec.top_k;
+    const size_t experts = router->spec.experts;
     double group[MOE_RANDOM_GROUP], total = 0;
+    moe_best_t best = {.room = router->spec.top_k, .which = expert, .value = logit};
     for (size_t first = 0; first < experts; first += MOE_RANDOM_GROUP) {
         const size_t count = group_size(experts, first);
         logits(router, step, token, first, count, group);
         for (size_t i = 0; i < count; i++) {
-            const size_t e = first + i;
             total += moe_real_exp(group[i]);
-            if (e < top_k || group[i] > logit[top_k - 1])
-                insert(expert, logit, e < top_k ? e : top_k, top_k, e, group[i]);
+            moe_best_offer(&best, first + i, group[i]);
         }
     }
     return total;
+}
+
+void moe_perturbed_all(const moe_router_t *router, uint32_t step, uint64_t token,
+                       moe_logits_fn logits, double *logit)
+{
+    const size_t experts = router->spec.experts;
+    for (size_t first = 0; first < experts; first += MOE_RANDOM_GROUP)
+        logits(router, step, token, first, group_size(experts, first), logit + first);
 }
 
 void moe_perturbed_probabilities(const moe_router_t *router, uint32_t step, uint64_t token,
                                  moe_logits_fn logits, double *probability)
 {
     const size_t experts = router->spec.experts;
-    for (size_t first = 0; first < experts; first += MOE_RANDOM_GROUP)
-        logits(router, step, token, first, group_size(experts, first), probability + first);
     double total = 0;
+    moe_perturbed_all(router, step, token, logits, probability);
     for (size_t e = 0; e < experts; e++) {
         probability[e] = moe_real_exp(probability[e]);
         total += probability[e];

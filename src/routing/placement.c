@@ -102,8 +102,7 @@ static moe_status_t place_from_file(const char *path, moe_placement_t *placement
     moe_error_t why = {0};
     moe_status_t status = moe_file_read(path, FILE_LIMIT, &text, &size, &why);
     if (status != MOE_OK)
-        return moe_fail(error, status, "neither block nor round-robin, and %.512s",
-                        why.text);
+        return moe_fail(error, status, "neither block nor round-robin, and %.512s", why.text);
     cursor_t cursor = {.path = path, .at = text, .line = 1};
     status = place_words(&cursor, placement, error);
     if (status == MOE_OK && cursor.at != text + size)

@@ -8,6 +8,35 @@
 #include "popularity.h"
 #include "real.h"
 
+/* Of gates that limit groups. */
+static moe_status_t check_groups(const moe_routing_spec_t *spec, moe_error_t *error)
+{
+    if (spec->n_group == 0)
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "gate '%s' needs groups of experts: give --n-group and --topk-group, or "
+                        "take another gate",
+                        spec->gate->name);
+    if (spec->n_group > MOE_MAX_GROUPS)
+        return moe_fail(error, MOE_BAD_INPUT, "--n-group %zu: at most %d", spec->n_group,
+                        MOE_MAX_GROUPS);
+    if (spec->experts % spec->n_group != 0)
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "--n-group %zu: does not divide %zu experts; give a divisor, or take "
+                        "another gate than '%s'",
+                        spec->n_group, spec->experts, spec->gate->name);
+    if (spec->topk_group < 1 || spec->topk_group > spec->n_group)
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "--topk-group %zu: is not between 1 and --n-group %zu", spec->topk_group,
+                        spec->n_group);
+    const size_t most = spec->topk_group * (spec->experts / spec->n_group);
+    if (spec->top_k > most)
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "top-k %zu: --topk-group %zu of --n-group %zu leaves a token %zu experts; "
+                        "raise --topk-group or lower top-k",
+                        spec->top_k, spec->topk_group, spec->n_group, most);
+    return MOE_OK;
+}
+
 moe_status_t moe_routing_check(const moe_routing_spec_t *spec, moe_error_t *error)
 {
     if (spec->experts < 1 || spec->experts > MOE_MAX_EXPERTS)
@@ -28,7 +57,8 @@ moe_status_t moe_routing_check(const moe_routing_spec_t *spec, moe_error_t *erro
                         "gate '%s' is defined for top-k %zu only, not %zu: set top-k %zu or take "
                         "another gate",
                         spec->gate->name, spec->gate->top_k, spec->top_k, spec->gate->top_k);
-    return moe_skew_check(&spec->skew, spec->experts, error);
+    const moe_status_t status = spec->gate->limits_groups ? check_groups(spec, error) : MOE_OK;
+    return status == MOE_OK ? moe_skew_check(&spec->skew, spec->experts, error) : status;
 }
 
 static moe_status_t fill_popularity(moe_router_t *router, const uint64_t *units, moe_error_t *error)

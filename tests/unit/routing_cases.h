@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -41,6 +42,17 @@ static inline moe_table_t make_table(const moe_router_t *router, uint32_t step, 
                      MOE_OK);
     moe_router_route(router, step, first, &table);
     return table;
+}
+
+static inline void assert_refused(const moe_routing_spec_t *spec, const char *said)
+{
+    moe_error_t error = {0};
+    moe_router_t *router = NULL;
+    assert_int_equal(moe_routing_check(spec, &error), MOE_BAD_INPUT);
+    if (strstr(error.text, said) == NULL)
+        fail_msg("\"%s\" does not say \"%s\"", error.text, said);
+    assert_int_equal(moe_router_create(spec, 0, &router, &error), MOE_BAD_INPUT);
+    assert_null(router);
 }
 
 #endif
