@@ -46,6 +46,15 @@ typedef struct moe_gemm {
     bool transpose_b; /* B is [n][k] */
 } moe_gemm_t;
 
+/* Sums that are rounded on the way. Selections of a token with the same inner number are summed and
+ * rounded to dtype; these sums are summed as they are, or first those with the same outer number,
+ * rounded once more. */
+typedef struct moe_partial_sums {
+    const int32_t *inner; /* [tokens][top_k] */
+    const int32_t *outer; /* [tokens][top_k], or NULL */
+    moe_dtype_t dtype;    /* not MOE_FP8 */
+} moe_partial_sums_t;
+
 typedef struct moe_device_ops {
     const char *name;
     /* Aligned to a page and written to once (no page faults in timed loops). */
@@ -57,9 +66,14 @@ typedef struct moe_device_ops {
 
     /* Pack. to[r] = from[index[r]] for r < rows, zeros for MOE_ROW_ZERO; index NULL: to[r] =
      * from[r]. `from` holds rows of dtype `from_dtype`, `to` of `to_dtype`: equal (rows are copied),
-     * or bf16 to fp8 (quantised, a power-of-two scale per 128 elements), or fp8 to bf16. */
-    void (*gather)(moe_device_t *d, void *to, moe_dtype_t to_dtype, const void *from,
-                   moe_dtype_t from_dtype, const size_t *index, size_t rows, size_t hidden);
+     * or bf16 to fp8 (quantised, a power-of-two scale per 128 elements), or fp8 to bf16. Rows lie
+     * stride bytes apart: those of the dtype, or more. */
+    void (*gather)(moe_device_t *d, void *to, size_t to_stride, moe_dtype_t to_dtype,
+                   const void *from, size_t from_stride, moe_dtype_t from_dtype,
+                   const size_t *index, size_t rows, size_t hidden);
+    /* The same for `bytes` of each row, whatever they are. */
+    void (*copy_parts)(moe_device_t *d, void *to, size_t to_stride, const void *from,
+                       size_t from_stride, size_t bytes, const size_t *index, size_t rows);
     /* Unpack and weigh. to[b] = sum over i in [first[b], first[b+1]) of weight[i] * from[row[i]],
      * summed in fp32, rounded once to to_dtype; no term gives zeros. */
     void (*reduce)(moe_device_t *d, void *to, moe_dtype_t to_dtype, const void *from,
@@ -78,11 +92,11 @@ typedef struct moe_device_ops {
     void (*apply_expert)(moe_device_t *d, void *out, moe_dtype_t out_dtype, const void *in,
                          moe_dtype_t in_dtype, size_t expert, size_t rows, size_t hidden);
     /* Every token t (with t % stride == 0) of `out` must be the sum over its kept k of
-     * weight[t][k] * (x + bias(expert[t][k])), rounded once to dtype. */
+     * weight[t][k] * (x + bias(expert[t][k])), rounded once to dtype; with partial sums, see there. */
     void (*check_combined)(moe_device_t *d, const void *out, moe_dtype_t dtype, uint64_t seed,
                            uint64_t first_token, const int32_t *expert, const float *weight,
-                           const uint8_t *kept, size_t tokens, size_t top_k, size_t stride,
-                           size_t hidden, moe_mismatch_t *result);
+                           const uint8_t *kept, const moe_partial_sums_t *sums, size_t tokens,
+                           size_t top_k, size_t stride, size_t hidden, moe_mismatch_t *result);
 
     /* Compute. */
     bool has_gemm;

@@ -19,20 +19,32 @@ extern "C" {
 
 /* ---- Algorithms: how one all-to-all-v is made of messages. One file each. ---- */
 
+/* Calls are collective in the same order on all ranks of the group. `x` and what it points to stay as
+ * they are from prepare() to release(). */
 typedef struct moe_algorithm_ops {
     const char *name;
     const char *summary; /* one line for help */
     const char *source;
-    /* Local; what need not be in the timed call. NULL: nothing. */
-    moe_status_t (*prepare)(moe_transport_t *t, moe_alltoallv_t *x, moe_error_t *error);
+    /* Not timed: memory, converted counts; what it makes lies in x->state. Refuses on this rank only,
+     * if at all: the caller agrees with the other ranks. NULL: nothing to prepare. */
+    moe_status_t (*prepare)(moe_transport_t *t, moe_device_t *d, moe_alltoallv_t *x,
+                            moe_error_t *error);
+    /* Timed apart, before each run: what has to be found out from the counts of all ranks whenever
+     * routing changes (a schedule). NULL: none. */
+    moe_status_t (*schedule)(moe_transport_t *t, moe_alltoallv_t *x, moe_error_t *error);
     moe_status_t (*run)(moe_transport_t *t, moe_device_t *d, const moe_alltoallv_t *x,
                         moe_error_t *error);
+    /* Local. Not prepared: no effect. NULL: nothing to release. */
+    void (*release)(moe_transport_t *t, moe_device_t *d, moe_alltoallv_t *x);
 } moe_algorithm_ops_t;
 
 size_t moe_algorithm_count(void);
 const moe_algorithm_ops_t *moe_algorithm_at(size_t index);
 moe_status_t moe_algorithm_find(const char *name, const moe_algorithm_ops_t **out,
                                 moe_error_t *error);
+/* Name of the algorithm that really runs for a prepared exchange: of the one that `best` keeps, else
+ * the algorithm's own. */
+const char *moe_algorithm_chosen(const moe_algorithm_ops_t *algorithm, const moe_alltoallv_t *x);
 
 /* ---- One MoE layer's exchange on this rank ---- */
 
@@ -81,6 +93,8 @@ moe_status_t moe_layer_bind(moe_layer_t *layer, moe_workspace_t *workspace, moe_
 
 /* The steps of a layer, in this order; each is one phase of the records. */
 moe_status_t moe_layer_metadata(moe_layer_t *layer, moe_error_t *error); /* metadata */
+/* schedule: what the algorithm finds out from the counts of all ranks; nothing with most. */
+moe_status_t moe_layer_schedule(moe_layer_t *layer, moe_error_t *error);
 moe_status_t moe_layer_permute(moe_layer_t *layer, moe_error_t *error);  /* permute: pack */
 moe_status_t moe_layer_dispatch(moe_layer_t *layer, moe_error_t *error); /* dispatch */
 moe_status_t moe_layer_arrange(moe_layer_t *layer, moe_error_t *error);  /* permute: by expert */
@@ -95,6 +109,8 @@ moe_status_t moe_layer_unpermute(moe_layer_t *layer,
 void moe_layer_expert_rows(const moe_layer_t *layer, size_t local_expert, size_t *rows,
                            const void **in, void **out);
 size_t moe_layer_local_experts(const moe_layer_t *layer);
+/* The algorithm that really carries the (first) exchange of dispatch: what `best` has chosen. */
+const char *moe_layer_chosen(const moe_layer_t *layer);
 
 /* ---- Check ---- */
 
@@ -116,6 +132,49 @@ moe_status_t moe_layer_check(moe_layer_t *layer, moe_check_t how, moe_check_resu
                              moe_error_t *error);
 /* "rank 2: dispatch: row 17, token 513, column 4: expected 3, got -1 (412 wrong elements in all)" */
 void moe_check_describe(const moe_check_result_t *result, char *text, size_t size);
+
+/* ---- A raw exchange: bytes by a matrix, without tokens ---- */
+
+typedef struct moe_raw_spec {
+    moe_transport_t *transport;
+    moe_device_t *device;
+    const moe_matrix_t *matrix; /* the same on all ranks; not needed after moe_raw_create() */
+    size_t row_bytes;           /* divides every block; see moe_matrix_row_bytes() */
+    size_t ranks_per_node;      /* as in moe_alltoallv_t */
+} moe_raw_spec_t;
+
+typedef struct moe_raw moe_raw_t;
+
+/* Device bytes that the exchange takes on a rank, without what an algorithm adds; SIZE_MAX past the
+ * range. To be asked before it is made. */
+size_t moe_raw_bytes(const moe_matrix_t *matrix, size_t rank);
+/* Buffers, and known bytes to send. Local. Blocks lie side by side in order of ranks. Never called
+ * uniform: equal blocks too are an all-to-all-v, as in osu_alltoallv. */
+moe_status_t moe_raw_create(const moe_raw_spec_t *spec, moe_raw_t **out, moe_error_t *error);
+void moe_raw_destroy(moe_raw_t *raw);
+/* Changes the algorithm and prepares it: as prepare() of moe_algorithm_ops_t. */
+moe_status_t moe_raw_use(moe_raw_t *raw, const moe_algorithm_ops_t *algorithm, moe_error_t *error);
+/* As moe_algorithm_chosen(). */
+const char *moe_raw_chosen(const moe_raw_t *raw);
+/* schedule() of the algorithm, where it has one, and run(): collective. */
+moe_status_t moe_raw_schedule(moe_raw_t *raw, moe_error_t *error);
+moe_status_t moe_raw_run(moe_raw_t *raw, moe_error_t *error);
+
+typedef struct moe_raw_result {
+    size_t errors;               /* wrong bytes on all ranks; 0: all right */
+    size_t rank, source, offset; /* the first: receiver, sender, byte of their block */
+    unsigned expected, got;
+} moe_raw_result_t;
+
+/* One exchange, schedule included, held against what every byte must be: a hash of (source,
+ * destination, offset). Before, every bit of what is sent is turned over, and the receive buffer is
+ * filled with other bytes than those to come, so that nothing passes that did not arrive in this very
+ * run. MOE_CHECK_SAMPLE looks at every MOE_CHECK_STRIDE-th row of a block. Collective; all ranks get
+ * the same result. */
+moe_status_t moe_raw_check(moe_raw_t *raw, moe_check_t how, moe_raw_result_t *out,
+                           moe_error_t *error);
+/* "rank 2: from rank 1, byte 17: expected 0x3f, got 0xc0 (412 wrong bytes in all)" */
+void moe_raw_describe(const moe_raw_result_t *result, char *text, size_t size);
 
 #ifdef __cplusplus
 }

@@ -26,6 +26,11 @@ moe_status_t moe_parse_real(const char *what, const char *text, double min, doub
 /* A time with unit us, ms or s (s where none is given); the result is in seconds. */
 moe_status_t moe_parse_time(const char *what, const char *text, double min, double max,
                             double *seconds, moe_error_t *error);
+/* A rate of data: a number with B/s, KB/s, MB/s, GB/s, TB/s (1000), KiB/s, MiB/s, GiB/s (1024), or
+ * with bit, kbit, mbit, gbit, tbit (1000, in any case, "/s" may follow), as tc writes them; bytes per
+ * second where no unit is given. The result is in bytes per second. */
+moe_status_t moe_parse_rate(const char *what, const char *text, double min, double max,
+                            double *bytes_per_second, moe_error_t *error);
 
 /* The candidate whose spelling is nearest to `name` (edit distance), NULL where none is near
  * (farther than a third of the longer word, or there are no candidates). */

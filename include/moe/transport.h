@@ -32,7 +32,10 @@ typedef struct moe_alltoallv {
     const size_t *send_rows, *send_first;
     void *recv;
     const size_t *recv_rows, *recv_first;
-    bool uniform;   /* all blocks of all ranks have send_rows[0] rows, and lie side by side */
+    bool uniform; /* all blocks of all ranks have send_rows[0] rows, and lie side by side */
+    size_t ranks_per_node; /* ranks r and s share a node where r / ranks_per_node == s /
+                              ranks_per_node; 0: not known, all on one */
+    void *state;           /* the algorithm's own */
     void *prepared; /* by prepare_alltoallv(); NULL before it and after release_alltoallv() */
 } moe_alltoallv_t;
 
@@ -57,6 +60,8 @@ typedef struct moe_transport_ops {
     moe_status_t (*start_recv)(moe_transport_t *t, void *rows, size_t count, moe_row_type_t row,
                                size_t from, moe_error_t *error);
     moe_status_t (*finish)(moe_transport_t *t, moe_error_t *error);
+    /* Completes all but the `latest` that were started last. */
+    moe_status_t (*finish_but)(moe_transport_t *t, size_t latest, moe_error_t *error);
     /* Sum of `count` floats over the group, in place, in device memory (gradients). */
     moe_status_t (*sum_floats)(moe_transport_t *t, float *values, size_t count, moe_error_t *error);
     /* Control. */

@@ -123,6 +123,7 @@ static const moe_device_ops_t host_ops = {
     .fill_bytes = host_fill_bytes,
     .copy = host_copy,
     .gather = moe_host_gather,
+    .copy_parts = moe_host_copy_parts,
     .reduce = moe_host_reduce,
     .fill_tokens = moe_host_fill_tokens,
     .check_rows = moe_host_check_rows,

@@ -7,8 +7,11 @@
 #include "moe/device.h"
 
 /* host_rows.c */
-void moe_host_gather(moe_device_t *d, void *to, moe_dtype_t to_dtype, const void *from,
-                     moe_dtype_t from_dtype, const size_t *index, size_t rows, size_t hidden);
+void moe_host_gather(moe_device_t *d, void *to, size_t to_stride, moe_dtype_t to_dtype,
+                     const void *from, size_t from_stride, moe_dtype_t from_dtype,
+                     const size_t *index, size_t rows, size_t hidden);
+void moe_host_copy_parts(moe_device_t *d, void *to, size_t to_stride, const void *from,
+                         size_t from_stride, size_t bytes, const size_t *index, size_t rows);
 void moe_host_widen(moe_device_t *d, float *to, const void *from, moe_dtype_t dtype, size_t rows,
                     size_t hidden);
 void moe_host_narrow(moe_device_t *d, void *to, moe_dtype_t dtype, const float *from, size_t rows,
@@ -29,8 +32,8 @@ void moe_host_check_rows(moe_device_t *d, const void *rows, moe_dtype_t dtype, u
                          size_t row_base, moe_mismatch_t *result);
 void moe_host_check_combined(moe_device_t *d, const void *out, moe_dtype_t dtype, uint64_t seed,
                              uint64_t first_token, const int32_t *expert, const float *weight,
-                             const uint8_t *kept, size_t tokens, size_t top_k, size_t stride,
-                             size_t hidden, moe_mismatch_t *result);
+                             const uint8_t *kept, const moe_partial_sums_t *sums, size_t tokens,
+                             size_t top_k, size_t stride, size_t hidden, moe_mismatch_t *result);
 
 /* host_gemm.c */
 #ifdef MOE_HAVE_BLAS

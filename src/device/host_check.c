@@ -1,5 +1,6 @@
 #include "host.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "formats.h"
@@ -152,20 +153,91 @@ typedef struct moe_choice {
     const int32_t *expert;
     const float *weight;
     const uint8_t *kept;
+    const int32_t *inner, *outer; /* partial sums that they belong to, or NULL */
+    moe_dtype_t partial_dtype;
     size_t top_k;
 } moe_choice_t;
 
+/* Rounds a panel of sums to a dtype, as if it had travelled in it. */
+static void round_sums(double *sums, moe_dtype_t dtype, size_t width)
+{
+    float values[MOE_PANEL];
+    unsigned char row[PANEL_BYTES];
+    for (size_t j = 0; j < width; j++) {
+        values[j] = (float)sums[j];
+    }
+    moe_format_encode(dtype, row, values, width, 0, width);
+    moe_format_decode(dtype, values, row, width, 0, width);
+    for (size_t j = 0; j < width; j++) {
+        sums[j] = values[j];
+    }
+}
+
+/* Whether selection k is the first kept one with its number in `numbers`. */
+static bool leads(const moe_choice_t *choice, const int32_t *numbers, size_t k)
+{
+    for (size_t j = 0; j < k; j++) {
+        if (choice->kept[j] && numbers[j] == numbers[k]) {
+            return false;
+        }
+    }
+    return choice->kept[k];
+}
+
 /* In doubles, where weight * y is exact for every fp32 weight, and the sum for those of gates; no
- * code of reduce() is used. */
+ * code of reduce() is used. Adds the selections with the inner number of selection k (inner NULL:
+ * all of them). */
+static void sum_inner(double *sums, const moe_choice_t *choice, size_t k, uint64_t token_key,
+                      size_t first, size_t width)
+{
+    for (size_t i = 0; i < choice->top_k; i++) {
+        if (choice->kept[i] && (choice->inner == NULL || choice->inner[i] == choice->inner[k])) {
+            const uint64_t expert_key = moe_oracle_expert_key((size_t)choice->expert[i]);
+            moe_oracle_sum(sums, (double)choice->weight[i], token_key, expert_key, first, width);
+        }
+    }
+}
+
+/* Adds the rounded inner sums of those inner numbers that have the outer number of selection k
+ * (outer NULL: all of them). */
+static void sum_outer(double *sums, const moe_choice_t *choice, size_t k, uint64_t token_key,
+                      size_t first, size_t width)
+{
+    for (size_t i = 0; i < choice->top_k; i++) {
+        double inner[MOE_PANEL];
+        if (!leads(choice, choice->inner, i) ||
+            (choice->outer != NULL && choice->outer[i] != choice->outer[k])) {
+            continue;
+        }
+        memset(inner, 0, sizeof inner);
+        sum_inner(inner, choice, i, token_key, first, width);
+        round_sums(inner, choice->partial_dtype, width);
+        for (size_t j = 0; j < width; j++) {
+            sums[j] += inner[j];
+        }
+    }
+}
+
 static void expect_combined(float *values, const moe_choice_t *choice, uint64_t token_key,
                             size_t first, size_t width)
 {
     double sums[MOE_PANEL];
     memset(sums, 0, sizeof sums);
-    for (size_t k = 0; k < choice->top_k; k++) {
-        if (choice->kept[k]) {
-            const uint64_t expert_key = moe_oracle_expert_key((size_t)choice->expert[k]);
-            moe_oracle_sum(sums, (double)choice->weight[k], token_key, expert_key, first, width);
+    if (choice->inner == NULL) {
+        sum_inner(sums, choice, 0, token_key, first, width);
+    } else if (choice->outer == NULL) {
+        sum_outer(sums, choice, 0, token_key, first, width);
+    }
+    for (size_t k = 0; choice->outer != NULL && k < choice->top_k; k++) {
+        double outer[MOE_PANEL];
+        if (!leads(choice, choice->outer, k)) {
+            continue;
+        }
+        memset(outer, 0, sizeof outer);
+        sum_outer(outer, choice, k, token_key, first, width);
+        round_sums(outer, choice->partial_dtype, width);
+        for (size_t j = 0; j < width; j++) {
+            sums[j] += outer[j];
         }
     }
     for (size_t j = 0; j < width; j++) {
@@ -191,16 +263,21 @@ static void check_token(moe_panel_t panel, uint64_t seed, const moe_choice_t *ch
 
 void moe_host_check_combined(moe_device_t *d, const void *out, moe_dtype_t dtype, uint64_t seed,
                              uint64_t first_token, const int32_t *expert, const float *weight,
-                             const uint8_t *kept, size_t tokens, size_t top_k, size_t stride,
-                             size_t hidden, moe_mismatch_t *result)
+                             const uint8_t *kept, const moe_partial_sums_t *sums, size_t tokens,
+                             size_t top_k, size_t stride, size_t hidden, moe_mismatch_t *result)
 {
     (void)d;
     const size_t bytes = moe_row_bytes(dtype, hidden);
     for (size_t t = 0; t < tokens; t += stride) {
-        const moe_choice_t choice = {.expert = expert + t * top_k,
-                                     .weight = weight + t * top_k,
-                                     .kept = kept + t * top_k,
-                                     .top_k = top_k};
+        moe_choice_t choice = {.expert = expert + t * top_k,
+                               .weight = weight + t * top_k,
+                               .kept = kept + t * top_k,
+                               .top_k = top_k};
+        if (sums != NULL) {
+            choice.inner = sums->inner + t * top_k;
+            choice.outer = sums->outer != NULL ? sums->outer + t * top_k : NULL;
+            choice.partial_dtype = sums->dtype;
+        }
         moe_panel_t panel = {.row = (const unsigned char *)out + t * bytes,
                              .dtype = dtype,
                              .hidden = hidden,

@@ -20,17 +20,19 @@ static void copy_row(char *to, const char *from, const char *ahead, size_t bytes
     memcpy(to + i, from + i, bytes - i);
 }
 
-static void copy_rows(char *to, const char *from, const size_t *index, size_t rows, size_t bytes)
+static void copy_rows(char *to, size_t to_stride, const char *from, size_t from_stride,
+                      size_t bytes, const size_t *index, size_t rows)
 {
     const size_t distance = moe_rows_ahead(bytes);
     for (size_t r = 0; r < rows; r++) {
         if (index[r] == MOE_ROW_ZERO) {
-            memset(to + r * bytes, 0, bytes);
+            memset(to + r * to_stride, 0, bytes);
             continue;
         }
         const size_t after = rows - r > distance ? index[r + distance] : MOE_ROW_ZERO;
         const size_t ahead = after == MOE_ROW_ZERO ? index[r] : after;
-        copy_row(to + r * bytes, from + index[r] * bytes, from + ahead * bytes, bytes);
+        copy_row(to + r * to_stride, from + index[r] * from_stride, from + ahead * from_stride,
+                 bytes);
     }
 }
 
@@ -45,17 +47,17 @@ static void convert_row(void *to, moe_dtype_t to_dtype, const void *from, moe_dt
     }
 }
 
-static void convert_rows(char *to, moe_dtype_t to_dtype, const char *from, moe_dtype_t from_dtype,
-                         const size_t *index, size_t rows, size_t hidden)
+static void convert_rows(char *to, size_t to_stride, moe_dtype_t to_dtype, const char *from,
+                         size_t from_stride, moe_dtype_t from_dtype, const size_t *index,
+                         size_t rows, size_t hidden)
 {
     const size_t to_bytes = moe_row_bytes(to_dtype, hidden);
-    const size_t from_bytes = moe_row_bytes(from_dtype, hidden);
     for (size_t r = 0; r < rows; r++) {
         const size_t source = index == NULL ? r : index[r];
         if (source == MOE_ROW_ZERO) {
-            memset(to + r * to_bytes, 0, to_bytes);
+            memset(to + r * to_stride, 0, to_bytes);
         } else {
-            convert_row(to + r * to_bytes, to_dtype, from + source * from_bytes, from_dtype,
+            convert_row(to + r * to_stride, to_dtype, from + source * from_stride, from_dtype,
                         hidden);
         }
     }
@@ -63,19 +65,33 @@ static void convert_rows(char *to, moe_dtype_t to_dtype, const char *from, moe_d
 
 /* Rows of zeros are zeros in every byte: +0 in all formats, FP8 scales of 0 too (a quantised row
  * never has one, so padding can be told from a token of zeros). */
-void moe_host_gather(moe_device_t *d, void *to, moe_dtype_t to_dtype, const void *from,
-                     moe_dtype_t from_dtype, const size_t *index, size_t rows, size_t hidden)
+void moe_host_gather(moe_device_t *d, void *to, size_t to_stride, moe_dtype_t to_dtype,
+                     const void *from, size_t from_stride, moe_dtype_t from_dtype,
+                     const size_t *index, size_t rows, size_t hidden)
+{
+    if (to_dtype != from_dtype) {
+        convert_rows(to, to_stride, to_dtype, from, from_stride, from_dtype, index, rows, hidden);
+    } else {
+        moe_host_copy_parts(d, to, to_stride, from, from_stride, moe_row_bytes(to_dtype, hidden),
+                            index, rows);
+    }
+}
+
+void moe_host_copy_parts(moe_device_t *d, void *to, size_t to_stride, const void *from,
+                         size_t from_stride, size_t bytes, const size_t *index, size_t rows)
 {
     (void)d;
-    if (rows == 0) {
+    if (rows == 0 || bytes == 0) {
         return;
     }
-    if (to_dtype != from_dtype) {
-        convert_rows(to, to_dtype, from, from_dtype, index, rows, hidden);
-    } else if (index == NULL) {
-        memcpy(to, from, rows * moe_row_bytes(to_dtype, hidden));
+    if (index != NULL) {
+        copy_rows(to, to_stride, from, from_stride, bytes, index, rows);
+    } else if (to_stride == bytes && from_stride == bytes) {
+        memcpy(to, from, rows * bytes);
     } else {
-        copy_rows(to, from, index, rows, moe_row_bytes(to_dtype, hidden));
+        for (size_t r = 0; r < rows; r++) {
+            memcpy((char *)to + r * to_stride, (const char *)from + r * from_stride, bytes);
+        }
     }
 }
 

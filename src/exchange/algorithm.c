@@ -6,13 +6,26 @@
 #include "moe/system.h"
 
 /* The first is the default: what an application gets that leaves the choice to its library. */
+/* clang-format off */
 static const moe_algorithm_ops_t *const algorithms[] = {
     &moe_algorithm_native,
     &moe_algorithm_linear,
     &moe_algorithm_pairwise,
+    &moe_algorithm_bruck,
+    &moe_algorithm_hierarchical,
+    &moe_algorithm_birkhoff,
+    &moe_algorithm_best,
 };
+/* clang-format on */
 
 #define ALGORITHMS (sizeof algorithms / sizeof algorithms[0])
+
+/* Of the same, with an option: found by name only. */
+static const moe_algorithm_ops_t *const variants[] = {
+    &moe_algorithm_bruck_4,
+    &moe_algorithm_bruck_8,
+    &moe_algorithm_bruck_16,
+};
 
 size_t moe_algorithm_count(void)
 {
@@ -45,6 +58,12 @@ moe_status_t moe_algorithm_find(const char *name, const moe_algorithm_ops_t **ou
     for (size_t i = 0; i < ALGORITHMS; i++) {
         if (strcmp(name, algorithms[i]->name) == 0) {
             *out = algorithms[i];
+            return MOE_OK;
+        }
+    }
+    for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
+        if (strcmp(name, variants[i]->name) == 0) {
+            *out = variants[i];
             return MOE_OK;
         }
     }

@@ -7,6 +7,11 @@
 extern const moe_algorithm_ops_t moe_algorithm_native;
 extern const moe_algorithm_ops_t moe_algorithm_linear;
 extern const moe_algorithm_ops_t moe_algorithm_pairwise;
+extern const moe_algorithm_ops_t moe_algorithm_bruck, moe_algorithm_bruck_4, moe_algorithm_bruck_8,
+    moe_algorithm_bruck_16;
+extern const moe_algorithm_ops_t moe_algorithm_hierarchical;
+extern const moe_algorithm_ops_t moe_algorithm_birkhoff;
+extern const moe_algorithm_ops_t moe_algorithm_best;
 
 /* Peers at a distance of `step` on the ring of ranks; 0 < step < size. */
 size_t moe_exchange_peer_after(const moe_transport_t *t, size_t step);

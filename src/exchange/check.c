@@ -22,11 +22,52 @@ static void poison(const moe_layer_t *layer)
     }
 }
 
+/* Side data that arrived with the row that went to this row by expert. Every byte counts as an element
+ * behind the row's own. */
+static void check_side(const moe_layer_t *layer, const moe_batch_t *batch, size_t selection,
+                       size_t row, moe_mismatch_t *found)
+{
+    const moe_style_ops_t *style = layer->spec.style;
+    const moe_buffer_t arrived = layer->plan.two_hops ? BUFFER_FORWARD_RECV : BUFFER_RECV;
+    const size_t wide = moe_layer_buffer_row_bytes(layer, arrived), top_k = layer->sizes.top_k;
+    unsigned char expected[MOE_SIDE_BYTES_MAX], got[MOE_SIDE_BYTES_MAX];
+    moe_device_t *d = layer->spec.device;
+    if (style->side == NULL) {
+        return;
+    }
+    style->side(&layer->sizes, batch, selection / top_k, selection % top_k, expected);
+    const size_t at = layer->plan.expert_gather[row];
+    const char *from = moe_layer_buffer(layer, arrived);
+    d->ops->copy(d, got, from + (at + 1) * wide - layer->side_bytes, layer->side_bytes);
+    for (size_t i = 0; i < layer->side_bytes; i++) {
+        if (expected[i] != got[i] && found->count++ == 0) {
+            *found = (moe_mismatch_t){.count = 1,
+                                      .row = row,
+                                      .column = layer->spec.hidden + i,
+                                      .token = batch->table.first_token + selection / top_k,
+                                      .expected = expected[i],
+                                      .got = got[i]};
+        }
+    }
+}
+
+/* Other rows in every check: what an algorithm kept in buffers of its own from an earlier exchange is
+ * wrong now. Collective in effect: all ranks check as often. */
+static void new_data(moe_layer_t *layer)
+{
+    const moe_table_t *table = &layer->batch->table;
+    moe_device_t *d = layer->spec.device;
+    layer->spec.data_seed++;
+    d->ops->fill_tokens(d, moe_layer_buffer(layer, BUFFER_TOKENS),
+                        moe_memory_dtype(layer->spec.dtype), layer->spec.data_seed,
+                        table->first_token, table->tokens, layer->spec.hidden);
+}
+
 /* Marks where the tokens of one source rank must stand among the rows by expert. cursor[l]: first
  * row of the source's block for local expert l; moved to the next source's. Nothing is written past
  * the rows that the plan gives an expert: expect_rows() sees from the cursors that it is wrong. */
 static void expect_from(const moe_layer_t *layer, const moe_batch_t *batch, size_t *cursor,
-                        size_t *within, uint64_t *expected)
+                        size_t *within, uint64_t *expected, moe_mismatch_t *found)
 {
     const moe_placement_t *placement = layer->spec.workload->placement;
     const size_t top_k = batch->table.top_k;
@@ -42,18 +83,20 @@ static void expect_from(const moe_layer_t *layer, const moe_batch_t *batch, size
         const size_t row = cursor[l] + within[l]++;
         if (row < layer->plan.expert_first[l + 1]) {
             expected[row] = batch->table.first_token + i / top_k;
+            check_side(layer, batch, i, row, found);
         }
     }
     for (size_t l = 0; l < layer->local_experts; l++) {
         const int32_t e = placement->expert_at[placement->first[layer->plan.rank] + l];
-        cursor[l] += layer->spec.style->block_rows(&layer->sizes, batch->counts[e]);
+        cursor[l] += moe_style_expert_rows(layer->spec.style, &layer->sizes, batch->counts[e]);
     }
 }
 
 /* The token that every row by expert must hold; MOE_TOKEN_PADDING where none. */
-static moe_status_t expect_rows(const moe_layer_t *layer, uint64_t *expected, moe_error_t *error)
+static moe_status_t expect_rows(const moe_layer_t *layer, uint64_t *expected, moe_mismatch_t *found,
+                                moe_error_t *error)
 {
-    const size_t experts = layer->local_experts, peers = layer->plan.hop.peers;
+    const size_t experts = layer->local_experts, peers = layer->spec.workload->placement->ranks;
     const size_t *first = layer->plan.expert_first;
     size_t *cursor = NULL;
     moe_status_t status =
@@ -71,7 +114,7 @@ static moe_status_t expect_rows(const moe_layer_t *layer, uint64_t *expected, mo
         moe_batch_t *batch = NULL;
         status = moe_batch_create(layer->spec.workload, p, &batch, error);
         if (status == MOE_OK) {
-            expect_from(layer, batch, cursor, cursor + experts, expected);
+            expect_from(layer, batch, cursor, cursor + experts, expected, found);
             moe_batch_destroy(batch);
         }
     }
@@ -101,11 +144,18 @@ static moe_status_t check_dispatch(moe_layer_t *layer, moe_check_t how, moe_mism
     if (status != MOE_OK) {
         return status;
     }
-    status = expect_rows(layer, expected, error);
+    moe_mismatch_t side = {0};
+    status = expect_rows(layer, expected, &side, error);
     if (status == MOE_OK) {
         d->ops->check_rows(d, moe_layer_buffer(layer, BUFFER_EXPERT_IN), layer->spec.dtype,
                            layer->spec.data_seed, expected, rows, stride_of(how),
                            layer->spec.hidden, 0, found);
+    }
+    /* Where a row is wrong, so is what lies behind it: the row tells more. */
+    if (found->count == 0) {
+        *found = side;
+    } else {
+        found->count += side.count;
     }
     free(expected);
     return status;
@@ -126,19 +176,59 @@ static void apply_experts(const moe_layer_t *layer)
     }
 }
 
-static void check_combine(const moe_layer_t *layer, moe_check_t how, moe_mismatch_t *found)
+/* Which partial sum each selection belongs to, where sums are rounded on the way: the rank of its
+ * expert, and the node of that. */
+static moe_status_t list_sums(const moe_layer_t *layer, moe_partial_sums_t *out, moe_error_t *error)
 {
+    const moe_table_t *table = &layer->batch->table;
+    const size_t count = table->tokens * table->top_k, g = moe_sizes_node_ranks(&layer->sizes);
+    int32_t *inner = NULL, *outer = NULL;
+    moe_status_t status = moe_alloc("the check", count, sizeof *inner, (void **)&inner, error);
+    if (status == MOE_OK && layer->spec.style->sum_at == MOE_SUM_AT_FORWARDERS) {
+        status = moe_alloc("the check", count, sizeof *outer, (void **)&outer, error);
+    }
+    if (status != MOE_OK) {
+        free(inner);
+        return status;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const int32_t e = table->expert[i];
+        inner[i] = e >= 0 ? layer->sizes.placement->rank_of[e] : -1;
+        if (outer != NULL) {
+            outer[i] = inner[i] >= 0 ? (int32_t)((size_t)inner[i] / g) : -1;
+        }
+    }
+    *out = (moe_partial_sums_t){.inner = inner, .outer = outer, .dtype = layer->spec.combine_dtype};
+    return MOE_OK;
+}
+
+static moe_status_t check_combine(const moe_layer_t *layer, moe_check_t how, moe_mismatch_t *found,
+                                  moe_error_t *error)
+{
+    moe_partial_sums_t sums = {0};
+    const bool partial = layer->spec.style->sum_at != MOE_SUM_AT_SOURCE;
+    moe_status_t status = partial ? list_sums(layer, &sums, error) : MOE_OK;
+    if (status != MOE_OK) {
+        return status;
+    }
     moe_device_t *d = layer->spec.device;
     const moe_table_t *table = &layer->batch->table;
     d->ops->check_combined(d, moe_layer_buffer(layer, BUFFER_COMBINED),
                            moe_memory_dtype(layer->spec.combine_dtype), layer->spec.data_seed,
                            table->first_token, table->expert, table->weight, layer->batch->kept,
-                           table->tokens, table->top_k, stride_of(how), layer->spec.hidden, found);
+                           partial ? &sums : NULL, table->tokens, table->top_k, stride_of(how),
+                           layer->spec.hidden, found);
+    free((void *)sums.inner);
+    free((void *)sums.outer);
+    return MOE_OK;
 }
 
 static moe_status_t run_to_experts(moe_layer_t *layer, moe_error_t *error)
 {
     moe_status_t status = moe_layer_metadata(layer, error);
+    if (status == MOE_OK) {
+        status = moe_layer_schedule(layer, error);
+    }
     if (status == MOE_OK) {
         status = moe_layer_permute(layer, error);
     }
@@ -196,6 +286,7 @@ moe_status_t moe_layer_check(moe_layer_t *layer, moe_check_t how, moe_check_resu
         *out = (moe_check_result_t){0};
         return MOE_OK;
     }
+    new_data(layer);
     poison(layer);
     moe_status_t status = run_to_experts(layer, error);
     if (status == MOE_OK) {
@@ -209,7 +300,10 @@ moe_status_t moe_layer_check(moe_layer_t *layer, moe_check_t how, moe_check_resu
     if (status != MOE_OK) {
         return status;
     }
-    check_combine(layer, how, &mine.at);
+    status = check_combine(layer, how, &mine.at, error);
+    if (status != MOE_OK) {
+        return status;
+    }
     mine.in_combine = after_dispatch == 0;
     mine.errors = mine.at.count;
     return agree(t, &mine, out, error);

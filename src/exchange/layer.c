@@ -36,10 +36,17 @@ static moe_status_t make_count_arrays(moe_layer_t *layer, moe_error_t *error)
     if (status == MOE_OK) {
         status = moe_alloc(what, peers, sizeof(size_t), (void **)&layer->counts_got_n, error);
     }
+    if (status == MOE_OK) {
+        status = moe_alloc(what, peers, sizeof(size_t), (void **)&layer->ones, error);
+    }
+    if (status == MOE_OK) {
+        status = moe_alloc(what, peers, sizeof(size_t), (void **)&layer->rows_got, error);
+    }
     if (status != MOE_OK) {
         return status;
     }
     for (size_t p = 0; p < peers; p++) {
+        layer->ones[p] = 1;
         layer->counts_sent_n[p] = placement->first[p + 1] - placement->first[p];
         layer->counts_got_n[p] = layer->local_experts;
     }
@@ -57,7 +64,7 @@ static moe_status_t learn_counts(moe_layer_t *layer, size_t *count_max, moe_erro
     if (layer->spec.style->metadata == MOE_METADATA_MAX) {
         return t->ops->reduce_sizes(t, count_max, 1, MOE_MAX, error);
     }
-    if (layer->spec.style->metadata == MOE_METADATA_COUNTS) {
+    if (layer->spec.style->metadata == MOE_METADATA_COUNTS || layer->spec.style->fixed_slots) {
         return t->ops->alltoall_sizes(t, layer->counts_sent, layer->counts_sent_n,
                                       layer->counts_planned, layer->counts_got_n, error);
     }
@@ -82,6 +89,22 @@ static moe_status_t agree(moe_transport_t *t, moe_status_t mine, moe_error_t *er
     return MOE_OK;
 }
 
+/* The ranks that each hop reaches (collective). */
+static moe_status_t join_scopes(moe_layer_t *layer, moe_error_t *error)
+{
+    moe_transport_t *t = layer->spec.transport;
+    const size_t g = moe_sizes_node_ranks(&layer->sizes);
+    layer->scope[MOE_SCOPE_GROUP] = t;
+    if (!layer->plan.two_hops) {
+        return MOE_OK;
+    }
+    moe_status_t status =
+        t->ops->split(t, (int)(t->rank / g), &layer->scope[MOE_SCOPE_NODE], error);
+    return status == MOE_OK
+               ? t->ops->split(t, (int)(t->rank % g), &layer->scope[MOE_SCOPE_RAIL], error)
+               : status;
+}
+
 static moe_status_t set_up(moe_layer_t *layer, moe_error_t *error)
 {
     const moe_layer_spec_t *spec = &layer->spec;
@@ -104,11 +127,17 @@ static moe_status_t set_up(moe_layer_t *layer, moe_error_t *error)
         return status;
     }
     moe_sizes_of(workload, count_max, &layer->sizes);
-    status = moe_plan_send(spec->style, &layer->sizes, layer->batch, rank, &layer->plan, error);
+    status = moe_style_check(spec->style, &layer->sizes, spec->combine_dtype, error);
+    status = status != MOE_OK ? status
+                              : moe_plan_create(spec->style, workload, &layer->sizes, layer->batch,
+                                                rank, layer->counts_planned, &layer->plan, error);
     if (status == MOE_OK) {
-        status = moe_plan_receive(&layer->plan, &layer->sizes, layer->counts_planned, error);
+        layer->side_bytes = moe_style_side_bytes(spec->style, &layer->sizes);
+        status = moe_alloc("exchanges", 1 + layer->plan.hop.rounds + 1, sizeof *layer->exchange,
+                           (void **)&layer->exchange, error);
     }
-    return agree(spec->transport, status, error);
+    status = agree(spec->transport, status, error);
+    return status == MOE_OK ? join_scopes(layer, error) : status;
 }
 
 moe_status_t moe_layer_create(const moe_layer_spec_t *spec, moe_layer_t **out, moe_error_t *error)
@@ -130,10 +159,23 @@ moe_status_t moe_layer_create(const moe_layer_spec_t *spec, moe_layer_t **out, m
 
 static void release_prepared(moe_layer_t *layer)
 {
-    moe_transport_t *t = layer->spec.transport;
-    if (t->ops->release_alltoallv != NULL) {
-        t->ops->release_alltoallv(t, &layer->dispatch);
-        t->ops->release_alltoallv(t, &layer->combine);
+    moe_device_t *d = layer->spec.device;
+    for (size_t i = 0; layer->prepared != NULL && i < layer->exchanges; i++) {
+        moe_layer_exchange_t *x = &layer->exchange[i];
+        if (layer->prepared->release != NULL) {
+            layer->prepared->release(x->transport, d, &x->dispatch);
+            layer->prepared->release(x->transport, d, &x->combine);
+        }
+    }
+    layer->prepared = NULL;
+}
+
+static void leave_scopes(moe_layer_t *layer)
+{
+    for (int s = MOE_SCOPE_NODE; s <= MOE_SCOPE_RAIL; s++) {
+        if (layer->scope[s] != NULL) {
+            layer->scope[s]->ops->destroy(layer->scope[s]);
+        }
     }
 }
 
@@ -143,6 +185,8 @@ void moe_layer_destroy(moe_layer_t *layer)
         return;
     }
     release_prepared(layer);
+    leave_scopes(layer);
+    free(layer->exchange);
     moe_plan_destroy(&layer->plan);
     moe_batch_destroy(layer->batch);
     free(layer->counts_sent);
@@ -150,6 +194,8 @@ void moe_layer_destroy(moe_layer_t *layer)
     free(layer->counts_planned);
     free(layer->counts_got);
     free(layer->counts_got_n);
+    free(layer->ones);
+    free(layer->rows_got);
     free(layer);
 }
 
@@ -173,16 +219,29 @@ size_t moe_layer_local_experts(const moe_layer_t *layer)
     return layer->local_experts;
 }
 
+const char *moe_layer_chosen(const moe_layer_t *layer)
+{
+    return moe_algorithm_chosen(layer->spec.algorithm, &layer->exchange[0].dispatch);
+}
+
 static moe_status_t prepare(moe_layer_t *layer, moe_error_t *error)
 {
-    moe_transport_t *t = layer->spec.transport;
+    moe_device_t *d = layer->spec.device;
     const moe_algorithm_ops_t *algorithm = layer->spec.algorithm;
+    moe_status_t status = MOE_OK;
     release_prepared(layer);
-    if (algorithm->prepare == NULL) {
-        return MOE_OK;
+    layer->prepared = algorithm;
+    for (size_t i = 0; algorithm->prepare != NULL && i < layer->exchanges; i++) {
+        moe_layer_exchange_t *x = &layer->exchange[i];
+        status = algorithm->prepare(x->transport, d, &x->dispatch, error);
+        if (status == MOE_OK) {
+            status = algorithm->prepare(x->transport, d, &x->combine, error);
+        }
+        if (status != MOE_OK) {
+            return status;
+        }
     }
-    moe_status_t status = algorithm->prepare(t, &layer->dispatch, error);
-    return status == MOE_OK ? algorithm->prepare(t, &layer->combine, error) : status;
+    return status;
 }
 
 moe_status_t moe_layer_use(moe_layer_t *layer, const moe_algorithm_ops_t *algorithm,
@@ -192,100 +251,122 @@ moe_status_t moe_layer_use(moe_layer_t *layer, const moe_algorithm_ops_t *algori
     return layer->workspace != NULL ? prepare(layer, error) : MOE_OK;
 }
 
+/* The exchange of a hop, or of one round of it: in combine every row goes back where it came from. */
+static void make_exchange(moe_layer_t *layer, const moe_hop_t *hop, const moe_round_t *round,
+                          moe_row_type_t row, moe_row_type_t combine_row)
+{
+    const bool forward = hop == &layer->plan.forward;
+    const bool last = forward || !layer->plan.two_hops;
+    const size_t *send_first = round != NULL ? round->send_first : hop->send_first;
+    const size_t *recv_first = round != NULL ? round->recv_first : hop->recv_first;
+    const size_t *send_rows = round != NULL ? round->send_rows : hop->send_rows;
+    const size_t *recv_rows = round != NULL ? round->recv_rows : hop->recv_rows;
+    moe_layer_exchange_t *x = &layer->exchange[layer->exchanges++];
+    x->transport = layer->scope[hop->scope];
+    x->dispatch = (moe_alltoallv_t){
+        .row = row,
+        .send = moe_layer_buffer(layer, forward ? BUFFER_FORWARD_SEND : BUFFER_SEND),
+        .send_rows = send_rows,
+        .send_first = send_first,
+        .recv = moe_layer_buffer(layer, forward ? BUFFER_FORWARD_RECV : BUFFER_RECV),
+        .recv_rows = recv_rows,
+        .recv_first = hop->slot_first != NULL ? hop->slot_first : recv_first,
+        .uniform = hop->uniform && round == NULL,
+        .ranks_per_node = hop->scope == MOE_SCOPE_GROUP  ? layer->sizes.ranks_per_node
+                          : hop->scope == MOE_SCOPE_RAIL ? 1
+                                                         : 0};
+    x->combine = x->dispatch;
+    x->combine.row = combine_row;
+    x->combine.send = moe_layer_buffer(layer, last ? BUFFER_RETURN : BUFFER_FORWARD_SUM);
+    x->combine.send_rows = recv_rows;
+    x->combine.send_first = recv_first;
+    x->combine.recv = moe_layer_buffer(layer, forward ? BUFFER_FORWARD_BACK : BUFFER_RETURNED);
+    x->combine.recv_rows = send_rows;
+    x->combine.recv_first = hop->back_first != NULL ? hop->back_first : send_first;
+}
+
 moe_status_t moe_layer_bind(moe_layer_t *layer, moe_workspace_t *workspace, moe_error_t *error)
 {
     moe_transport_t *t = layer->spec.transport;
     const moe_hop_t *hop = &layer->plan.hop;
     moe_row_type_t row, combine_row;
     moe_status_t status =
-        t->ops->row_type(t, moe_row_bytes(layer->spec.dtype, layer->spec.hidden), &row, error);
+        t->ops->row_type(t, moe_layer_buffer_row_bytes(layer, BUFFER_SEND), &row, error);
     if (status == MOE_OK) {
-        status = t->ops->row_type(t, moe_row_bytes(layer->spec.combine_dtype, layer->spec.hidden),
-                                  &combine_row, error);
+        status = t->ops->row_type(t, moe_layer_buffer_row_bytes(layer, BUFFER_RETURN), &combine_row,
+                                  error);
     }
     if (status != MOE_OK) {
         return status;
     }
     release_prepared(layer); /* it may have been bound before */
     layer->workspace = workspace;
-    layer->dispatch = (moe_alltoallv_t){.row = row,
-                                        .send = moe_layer_buffer(layer, BUFFER_SEND),
-                                        .send_rows = hop->send_rows,
-                                        .send_first = hop->send_first,
-                                        .recv = moe_layer_buffer(layer, BUFFER_RECV),
-                                        .recv_rows = hop->recv_rows,
-                                        .recv_first = hop->recv_first,
-                                        .uniform = hop->uniform};
-    /* Combine: every row goes back where it came from. */
-    layer->combine = (moe_alltoallv_t){.row = combine_row,
-                                       .send = moe_layer_buffer(layer, BUFFER_RETURN),
-                                       .send_rows = hop->recv_rows,
-                                       .send_first = hop->recv_first,
-                                       .recv = moe_layer_buffer(layer, BUFFER_RETURNED),
-                                       .recv_rows = hop->send_rows,
-                                       .recv_first = hop->send_first,
-                                       .uniform = hop->uniform};
+    layer->exchanges = 0;
+    for (size_t r = 0; r < hop->rounds; r++) {
+        make_exchange(layer, hop, &hop->round[r], row, combine_row);
+    }
+    if (hop->rounds == 0) {
+        make_exchange(layer, hop, NULL, row, combine_row);
+    }
+    layer->first_hop_exchanges = layer->exchanges;
+    if (layer->plan.two_hops) {
+        make_exchange(layer, &layer->plan.forward, NULL, row, combine_row);
+    }
+    moe_layer_fill_side(layer);
     return prepare(layer, error);
 }
 
 /* ---- What a layer moves ---- */
 
-/* Row of the allgather: rows to each peer, of them with a token, and useful rows in all. */
-static moe_status_t gather_sent(const moe_layer_t *layer, size_t **all, moe_error_t *error)
+/* Adds the sums of a flow over the group. */
+static moe_status_t add_ranks(moe_transport_t *t, moe_flow_t *flow, moe_error_t *error)
 {
-    moe_transport_t *t = layer->spec.transport;
-    const size_t peers = t->size, width = 2 * peers + 2;
-    size_t *mine = NULL;
-    moe_status_t status = moe_alloc("traffic counts", width, sizeof *mine, (void **)&mine, error);
-    if (status != MOE_OK) {
-        return status;
-    }
-    moe_sent_t sent = {.rows = mine, .tokens = mine + peers};
-    moe_style_count_rows(layer->spec.style, &layer->sizes, layer->batch->counts, &sent);
-    mine[2 * peers] = layer->batch->kept_selections;
-    mine[2 * peers + 1] =
-        moe_style_metadata_bytes(layer->spec.style, layer->spec.workload->placement, t->rank);
-    status = moe_alloc("traffic counts", peers * width, sizeof *mine, (void **)all, error);
+    const size_t count = moe_flow_sums(flow);
+    size_t *sums = NULL;
+    moe_status_t status = moe_alloc("traffic counts", count, sizeof *sums, (void **)&sums, error);
     if (status == MOE_OK) {
-        status = t->ops->allgather(t, mine, width * sizeof *mine, *all, error);
-        if (status != MOE_OK) {
-            free(*all);
-        }
+        moe_flow_export(flow, sums);
+        status = t->ops->reduce_sizes(t, sums, count, MOE_SUM, error);
     }
-    free(mine);
+    if (status == MOE_OK) {
+        moe_flow_import(flow, sums);
+    }
+    free(sums);
     return status;
 }
 
 moe_status_t moe_layer_flows(const moe_layer_t *layer, size_t ranks_per_node, moe_flow_t *dispatch,
                              moe_flow_t *combine, size_t *metadata_bytes, moe_error_t *error)
 {
-    const size_t peers = layer->spec.transport->size, width = 2 * peers + 2;
-    size_t *all = NULL;
-    moe_status_t status = gather_sent(layer, &all, error);
+    moe_transport_t *t = layer->spec.transport;
+    const moe_style_ops_t *style = layer->spec.style;
+    const size_t hidden = layer->spec.hidden;
+    moe_flow_t out = {0}, back = {0};
+    moe_status_t status =
+        moe_flow_create(t->size, ranks_per_node,
+                        moe_row_bytes(layer->spec.dtype, hidden) + layer->side_bytes, &out, error);
+    if (status == MOE_OK) {
+        status = moe_flow_create(t->size, ranks_per_node,
+                                 moe_row_bytes(layer->spec.combine_dtype, hidden), &back, error);
+    }
+    size_t metadata = moe_style_metadata_bytes(style, &layer->sizes, t->rank);
+    if (status == MOE_OK) {
+        moe_flow_add_batch(style, &layer->sizes, layer->batch, t->rank, 0, &out, &back);
+        status = add_ranks(t, &out, error);
+    }
+    if (status == MOE_OK) {
+        status = add_ranks(t, &back, error);
+    }
+    if (status == MOE_OK) {
+        status = t->ops->reduce_sizes(t, &metadata, 1, MOE_SUM, error);
+    }
     if (status != MOE_OK) {
+        moe_flow_destroy(&out);
+        moe_flow_destroy(&back);
         return status;
     }
-    const size_t hidden = layer->spec.hidden;
-    status = moe_flow_create(peers, ranks_per_node, moe_row_bytes(layer->spec.dtype, hidden),
-                             dispatch, error);
-    if (status != MOE_OK) {
-        goto free_counts;
-    }
-    status = moe_flow_create(peers, ranks_per_node,
-                             moe_row_bytes(layer->spec.combine_dtype, hidden), combine, error);
-    if (status != MOE_OK) {
-        moe_flow_destroy(dispatch);
-        goto free_counts;
-    }
-    *metadata_bytes = 0;
-    for (size_t r = 0; r < peers; r++) {
-        size_t *of_rank = all + r * width;
-        const moe_sent_t sent = {.rows = of_rank, .tokens = of_rank + peers};
-        moe_flow_add(dispatch, r, &sent, of_rank[2 * peers], false);
-        moe_flow_add(combine, r, &sent, of_rank[2 * peers], true);
-        *metadata_bytes += of_rank[2 * peers + 1];
-    }
-free_counts:
-    free(all);
-    return status;
+    *dispatch = out;
+    *combine = back;
+    *metadata_bytes = metadata;
+    return MOE_OK;
 }

@@ -1,8 +1,10 @@
 /* The transport's own collective: whatever the library chooses for these sizes. */
 #include "algorithm.h"
 
-static moe_status_t prepare(moe_transport_t *t, moe_alltoallv_t *x, moe_error_t *error)
+static moe_status_t prepare(moe_transport_t *t, moe_device_t *d, moe_alltoallv_t *x,
+                            moe_error_t *error)
 {
+    (void)d;
     return t->ops->prepare_alltoallv(t, x, error);
 }
 
@@ -13,10 +15,19 @@ static moe_status_t run(moe_transport_t *t, moe_device_t *d, const moe_alltoallv
     return t->ops->alltoallv(t, x, error);
 }
 
+static void release(moe_transport_t *t, moe_device_t *d, moe_alltoallv_t *x)
+{
+    (void)d;
+    if (t->ops->release_alltoallv != NULL) {
+        t->ops->release_alltoallv(t, x);
+    }
+}
+
 const moe_algorithm_ops_t moe_algorithm_native = {
     .name = "native",
     .summary = "the transport's own collective (MPI_Alltoall for equal blocks, else MPI_Alltoallv)",
     .source = "MPI 3.1, section 5.8",
     .prepare = prepare,
     .run = run,
+    .release = release,
 };

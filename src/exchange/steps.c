@@ -17,6 +17,22 @@ static moe_status_t counts_are_as_planned(const moe_layer_t *layer, moe_error_t 
     return MOE_OK;
 }
 
+/* Every rank tells each peer of a hop how many rows will come. */
+static moe_status_t announce_rows(moe_layer_t *layer, const moe_hop_t *hop, moe_error_t *error)
+{
+    moe_transport_t *t = layer->scope[hop->scope];
+    moe_status_t status =
+        t->ops->alltoall_sizes(t, hop->send_rows, layer->ones, layer->rows_got, layer->ones, error);
+    for (size_t p = 0; status == MOE_OK && p < hop->peers; p++) {
+        if (layer->rows_got[p] != hop->recv_rows[p]) {
+            return moe_fail(error, MOE_WRONG_DATA,
+                            "metadata: peer %zu announces %zu rows to rank %zu, %zu were planned",
+                            p, layer->rows_got[p], layer->plan.rank, hop->recv_rows[p]);
+        }
+    }
+    return status;
+}
+
 moe_status_t moe_layer_metadata(moe_layer_t *layer, moe_error_t *error)
 {
     moe_transport_t *t = layer->spec.transport;
@@ -38,48 +54,123 @@ moe_status_t moe_layer_metadata(moe_layer_t *layer, moe_error_t *error)
                                                      layer->counts_got, layer->counts_got_n, error);
         return status == MOE_OK ? counts_are_as_planned(layer, error) : status;
     }
+    case MOE_METADATA_ROWS: {
+        moe_status_t status = announce_rows(layer, &layer->plan.hop, error);
+        return status == MOE_OK && layer->plan.two_hops
+                   ? announce_rows(layer, &layer->plan.forward, error)
+                   : status;
+    }
     }
     return MOE_OK;
 }
+
+moe_status_t moe_layer_schedule(moe_layer_t *layer, moe_error_t *error)
+{
+    const moe_algorithm_ops_t *algorithm = layer->spec.algorithm;
+    moe_status_t status = MOE_OK;
+    for (size_t i = 0; algorithm->schedule != NULL && i < layer->exchanges; i++) {
+        moe_layer_exchange_t *x = &layer->exchange[i];
+        if (status == MOE_OK) {
+            status = algorithm->schedule(x->transport, &x->dispatch, error);
+        }
+        if (status == MOE_OK) {
+            status = algorithm->schedule(x->transport, &x->combine, error);
+        }
+    }
+    return status;
+}
+
+/* ---- Dispatch ---- */
 
 moe_status_t moe_layer_permute(moe_layer_t *layer, moe_error_t *error)
 {
     (void)error;
     moe_device_t *d = layer->spec.device;
     const moe_hop_t *hop = &layer->plan.hop;
-    d->ops->gather(d, moe_layer_buffer(layer, BUFFER_SEND), layer->spec.dtype,
-                   moe_layer_buffer(layer, BUFFER_TOKENS), moe_memory_dtype(layer->spec.dtype),
-                   hop->gather, hop->send_first[hop->peers], layer->spec.hidden);
+    char *send = moe_layer_buffer(layer, BUFFER_SEND);
+    const size_t rows = moe_hop_send_rows(hop);
+    const size_t wide = moe_layer_buffer_row_bytes(layer, BUFFER_SEND);
+    d->ops->gather(d, send, wide, layer->spec.dtype, moe_layer_buffer(layer, BUFFER_TOKENS),
+                   moe_layer_buffer_row_bytes(layer, BUFFER_TOKENS),
+                   moe_memory_dtype(layer->spec.dtype), hop->gather, rows, layer->spec.hidden);
+    if (layer->side_bytes > 0) {
+        d->ops->copy_parts(d, send + (wide - layer->side_bytes), wide,
+                           moe_layer_buffer(layer, BUFFER_SIDE), layer->side_bytes,
+                           layer->side_bytes, hop->side_row, rows);
+    }
     return MOE_OK;
 }
 
+static moe_status_t run_first_hop(moe_layer_t *layer, bool combine, moe_error_t *error)
+{
+    moe_status_t status = MOE_OK;
+    for (size_t i = 0; i < layer->first_hop_exchanges && status == MOE_OK; i++) {
+        const moe_layer_exchange_t *x = &layer->exchange[i];
+        status = layer->spec.algorithm->run(x->transport, layer->spec.device,
+                                            combine ? &x->combine : &x->dispatch, error);
+    }
+    return status;
+}
+
+static moe_status_t run_second_hop(moe_layer_t *layer, bool combine, moe_error_t *error)
+{
+    const moe_layer_exchange_t *x = &layer->exchange[layer->first_hop_exchanges];
+    return layer->spec.algorithm->run(x->transport, layer->spec.device,
+                                      combine ? &x->combine : &x->dispatch, error);
+}
+
+/* What a forwarder does in between belongs to the exchange: it is on the way. */
 moe_status_t moe_layer_dispatch(moe_layer_t *layer, moe_error_t *error)
 {
-    return layer->spec.algorithm->run(layer->spec.transport, layer->spec.device, &layer->dispatch,
-                                      error);
+    moe_device_t *d = layer->spec.device;
+    moe_status_t status = run_first_hop(layer, false, error);
+    if (status != MOE_OK || !layer->plan.two_hops) {
+        return status;
+    }
+    const size_t wide = moe_layer_buffer_row_bytes(layer, BUFFER_RECV);
+    d->ops->copy_parts(d, moe_layer_buffer(layer, BUFFER_FORWARD_SEND), wide,
+                       moe_layer_buffer(layer, BUFFER_RECV), wide, wide, layer->plan.forward.gather,
+                       moe_hop_send_rows(&layer->plan.forward));
+    return run_second_hop(layer, false, error);
+}
+
+static moe_buffer_t arrived_buffer(const moe_layer_t *layer)
+{
+    return layer->plan.two_hops ? BUFFER_FORWARD_RECV : BUFFER_RECV;
 }
 
 moe_status_t moe_layer_arrange(moe_layer_t *layer, moe_error_t *error)
 {
     (void)error;
     moe_device_t *d = layer->spec.device;
-    if (layer->plan.expert_gather != NULL) {
-        d->ops->gather(d, moe_layer_buffer(layer, BUFFER_EXPERT_IN), layer->spec.dtype,
-                       moe_layer_buffer(layer, BUFFER_RECV), layer->spec.dtype,
-                       layer->plan.expert_gather, moe_layer_buffer_rows(layer, BUFFER_EXPERT_IN),
-                       layer->spec.hidden);
+    const size_t rows = moe_layer_buffer_rows(layer, BUFFER_EXPERT_IN);
+    if (rows > 0) {
+        d->ops->gather(d, moe_layer_buffer(layer, BUFFER_EXPERT_IN),
+                       moe_layer_buffer_row_bytes(layer, BUFFER_EXPERT_IN), layer->spec.dtype,
+                       moe_layer_buffer(layer, arrived_buffer(layer)),
+                       moe_layer_buffer_row_bytes(layer, arrived_buffer(layer)), layer->spec.dtype,
+                       layer->plan.expert_gather, rows, layer->spec.hidden);
     }
     return MOE_OK;
 }
+
+/* ---- Combine ---- */
 
 moe_status_t moe_layer_restore(moe_layer_t *layer, moe_error_t *error)
 {
     (void)error;
     moe_device_t *d = layer->spec.device;
-    if (layer->plan.expert_return != NULL) {
-        d->ops->gather(d, moe_layer_buffer(layer, BUFFER_RETURN), layer->spec.combine_dtype,
-                       moe_layer_buffer(layer, BUFFER_EXPERT_OUT), layer->spec.combine_dtype,
-                       layer->plan.expert_return, moe_layer_buffer_rows(layer, BUFFER_RETURN),
+    const moe_plan_t *plan = &layer->plan;
+    const size_t rows = moe_layer_buffer_rows(layer, BUFFER_RETURN);
+    const moe_dtype_t dtype = layer->spec.combine_dtype;
+    void *to = moe_layer_buffer(layer, BUFFER_RETURN);
+    const void *from = moe_layer_buffer(layer, BUFFER_EXPERT_OUT);
+    if (plan->return_first != NULL) {
+        d->ops->reduce(d, to, dtype, from, dtype, plan->return_first, plan->return_row,
+                       plan->return_weight, rows, layer->spec.hidden);
+    } else if (plan->expert_return != NULL) {
+        const size_t bytes = moe_layer_buffer_row_bytes(layer, BUFFER_RETURN);
+        d->ops->gather(d, to, bytes, dtype, from, bytes, dtype, plan->expert_return, rows,
                        layer->spec.hidden);
     }
     return MOE_OK;
@@ -87,8 +178,20 @@ moe_status_t moe_layer_restore(moe_layer_t *layer, moe_error_t *error)
 
 moe_status_t moe_layer_combine(moe_layer_t *layer, moe_error_t *error)
 {
-    return layer->spec.algorithm->run(layer->spec.transport, layer->spec.device, &layer->combine,
-                                      error);
+    moe_device_t *d = layer->spec.device;
+    const moe_hop_t *forward = &layer->plan.forward;
+    if (!layer->plan.two_hops) {
+        return run_first_hop(layer, true, error);
+    }
+    moe_status_t status = run_second_hop(layer, true, error);
+    if (status != MOE_OK) {
+        return status;
+    }
+    d->ops->reduce(d, moe_layer_buffer(layer, BUFFER_FORWARD_SUM), layer->spec.combine_dtype,
+                   moe_layer_buffer(layer, BUFFER_FORWARD_BACK), layer->spec.combine_dtype,
+                   forward->reduce_first, forward->reduce_row, forward->reduce_weight,
+                   forward->before, layer->spec.hidden);
+    return run_first_hop(layer, true, error);
 }
 
 moe_status_t moe_layer_unpermute(moe_layer_t *layer, moe_error_t *error)

@@ -4,23 +4,50 @@
 
 #include "moe/system.h"
 
+/* Side data is one entry a token, or a selection where each has a row of its own. */
+static size_t side_entries(const moe_layer_t *layer)
+{
+    const size_t tokens = layer->batch->table.tokens;
+    return layer->spec.style->block_rows != NULL ? tokens * layer->sizes.top_k : tokens;
+}
+
 size_t moe_layer_buffer_rows(const moe_layer_t *layer, moe_buffer_t buffer)
 {
-    const moe_hop_t *hop = &layer->plan.hop;
+    const moe_plan_t *plan = &layer->plan;
+    const moe_hop_t *last = moe_layer_last_hop(layer);
+    const bool two = plan->two_hops;
     switch (buffer) {
     case BUFFER_TOKENS:
     case BUFFER_COMBINED:
         return layer->batch->table.tokens;
+    case BUFFER_SIDE:
+        return layer->side_bytes > 0 ? side_entries(layer) : 0;
     case BUFFER_SEND:
-    case BUFFER_RETURNED:
-        return hop->send_first[hop->peers];
+        return moe_hop_send_rows(&plan->hop);
+    case BUFFER_RECV:
+        return moe_hop_recv_rows(&plan->hop);
+    case BUFFER_FORWARD_SEND:
+        return two ? moe_hop_send_rows(&plan->forward) : 0;
+    case BUFFER_FORWARD_RECV:
+        return two ? moe_hop_recv_rows(&plan->forward) : 0;
     case BUFFER_EXPERT_IN: /* rows that arrive in order of experts need no second place */
-        return layer->plan.expert_gather != NULL ? hop->recv_first[hop->peers] : 0;
+        return plan->expert_gather != NULL ? plan->expert_first[layer->local_experts] : 0;
+    case BUFFER_EXPERT_OUT:
+        return plan->expert_first[layer->local_experts];
     case BUFFER_RETURN:
-        return layer->plan.expert_return != NULL ? hop->recv_first[hop->peers] : 0;
-    default:
-        return hop->recv_first[hop->peers];
+        return plan->expert_return != NULL || plan->return_first != NULL
+                   ? last->recv_first[last->peers]
+                   : 0;
+    case BUFFER_FORWARD_BACK:
+        return two ? moe_hop_back_rows(&plan->forward) : 0;
+    case BUFFER_FORWARD_SUM:
+        return two ? plan->forward.before : 0;
+    case BUFFER_RETURNED:
+        return moe_hop_back_rows(&plan->hop);
+    case BUFFERS:
+        break;
     }
+    return 0;
 }
 
 size_t moe_layer_buffer_row_bytes(const moe_layer_t *layer, moe_buffer_t buffer)
@@ -31,8 +58,13 @@ size_t moe_layer_buffer_row_bytes(const moe_layer_t *layer, moe_buffer_t buffer)
         return moe_row_bytes(moe_memory_dtype(spec->dtype), spec->hidden);
     case BUFFER_COMBINED:
         return moe_row_bytes(moe_memory_dtype(spec->combine_dtype), spec->hidden);
+    case BUFFER_SIDE:
+        return layer->side_bytes;
     case BUFFER_SEND:
     case BUFFER_RECV:
+    case BUFFER_FORWARD_SEND:
+    case BUFFER_FORWARD_RECV:
+        return moe_row_bytes(spec->dtype, spec->hidden) + layer->side_bytes;
     case BUFFER_EXPERT_IN:
         return moe_row_bytes(spec->dtype, spec->hidden);
     default:
@@ -42,19 +74,36 @@ size_t moe_layer_buffer_row_bytes(const moe_layer_t *layer, moe_buffer_t buffer)
 
 void *moe_layer_buffer(const moe_layer_t *layer, moe_buffer_t buffer)
 {
-    if (buffer == BUFFER_EXPERT_IN && layer->plan.expert_gather == NULL) {
-        buffer = BUFFER_RECV;
+    const moe_plan_t *plan = &layer->plan;
+    if (buffer == BUFFER_EXPERT_IN && plan->expert_gather == NULL) {
+        buffer = plan->two_hops ? BUFFER_FORWARD_RECV : BUFFER_RECV;
     }
-    if (buffer == BUFFER_RETURN && layer->plan.expert_return == NULL) {
+    if (buffer == BUFFER_RETURN && plan->expert_return == NULL && plan->return_first == NULL) {
         buffer = BUFFER_EXPERT_OUT;
     }
-    return layer->workspace->buffer[buffer];
+    char *first = layer->workspace->buffer[buffer];
+    return buffer == BUFFER_SIDE ? first + layer->side_first : first;
 }
 
-/* Largest size of a buffer over the layers; SIZE_MAX past the range. */
+void moe_layer_fill_side(moe_layer_t *layer)
+{
+    const moe_style_ops_t *style = layer->spec.style;
+    const size_t entries = moe_layer_buffer_rows(layer, BUFFER_SIDE);
+    const size_t per_token = style->block_rows != NULL ? layer->sizes.top_k : 1;
+    moe_device_t *d = layer->spec.device;
+    char *to = entries > 0 ? moe_layer_buffer(layer, BUFFER_SIDE) : NULL;
+    unsigned char entry[MOE_SIDE_BYTES_MAX];
+    for (size_t i = 0; i < entries; i++) {
+        style->side(&layer->sizes, layer->batch, i / per_token, i % per_token, entry);
+        d->ops->copy(d, to + i * layer->side_bytes, entry, layer->side_bytes);
+    }
+}
+
+/* Largest size of a buffer over the layers; of side data, which are not made anew in every run, all
+ * of them; SIZE_MAX past the range. */
 static size_t buffer_bytes(moe_layer_t *const *layers, size_t count, moe_buffer_t buffer)
 {
-    size_t largest = 0;
+    size_t largest = 0, sum = 0;
     for (size_t i = 0; i < count; i++) {
         size_t bytes;
         if (__builtin_mul_overflow(moe_layer_buffer_rows(layers[i], buffer),
@@ -62,8 +111,11 @@ static size_t buffer_bytes(moe_layer_t *const *layers, size_t count, moe_buffer_
             return SIZE_MAX;
         }
         largest = bytes > largest ? bytes : largest;
+        if (__builtin_add_overflow(sum, bytes, &sum)) {
+            sum = SIZE_MAX;
+        }
     }
-    return largest;
+    return buffer == BUFFER_SIDE ? sum : largest;
 }
 
 size_t moe_workspace_bytes(moe_layer_t *const *layers, size_t count)
@@ -80,9 +132,13 @@ size_t moe_workspace_bytes(moe_layer_t *const *layers, size_t count)
 moe_status_t moe_workspace_create(moe_layer_t *const *layers, size_t count, moe_workspace_t **out,
                                   moe_error_t *error)
 {
-    static const char *const what[BUFFERS] = {"tokens",         "rows to send",    "rows received",
-                                              "rows by expert", "rows of experts", "rows to return",
-                                              "rows come back", "combined tokens"};
+    static const char *const what[BUFFERS] = {"tokens",          "side data",
+                                              "rows to send",    "rows received",
+                                              "rows to forward", "rows forwarded",
+                                              "rows by expert",  "rows of experts",
+                                              "rows to return",  "rows on the way back",
+                                              "sums to return",  "rows come back",
+                                              "combined tokens"};
     moe_workspace_t *workspace = NULL;
     moe_status_t status =
         moe_alloc("a workspace", 1, sizeof *workspace, (void **)&workspace, error);
@@ -98,6 +154,10 @@ moe_status_t moe_workspace_create(moe_layer_t *const *layers, size_t count, moe_
     if (status != MOE_OK) {
         moe_workspace_destroy(workspace);
         return status;
+    }
+    for (size_t i = 0, side = 0; i < count; i++) {
+        layers[i]->side_first = side;
+        side += buffer_bytes(&layers[i], 1, BUFFER_SIDE);
     }
     const moe_layer_t *first = layers[0];
     const moe_table_t *table = &first->batch->table;
@@ -145,7 +205,7 @@ static row_counts_t count_rows(const moe_layer_spec_t *spec)
     size_t even = (size_t)(rows.tokens * (double)sizes.top_k / experts);
     even = sizes.slots > 0 && even > sizes.slots ? sizes.slots : even;
     sizes.count_max = even;
-    const double block = (double)spec->style->block_rows(&sizes, even);
+    const double block = (double)moe_style_expert_rows(spec->style, &sizes, even);
     rows.kept = experts * (double)even;
     rows.sent = experts * block;
     rows.received = local * peers * block;
@@ -153,8 +213,21 @@ static row_counts_t count_rows(const moe_layer_spec_t *spec)
     return rows;
 }
 
+static size_t token_bytes(const moe_layer_spec_t *spec)
+{
+    const double tokens = (double)spec->workload->tokens[spec->transport->rank];
+    const double bytes =
+        tokens * (double)(moe_row_bytes(moe_memory_dtype(spec->dtype), spec->hidden) +
+                          moe_row_bytes(moe_memory_dtype(spec->combine_dtype), spec->hidden));
+    return bytes < (double)SIZE_MAX ? (size_t)bytes : SIZE_MAX;
+}
+
 size_t moe_layer_least_bytes(const moe_layer_spec_t *spec)
 {
+    /* Where tokens travel once to a place, rows depend on the routing: the tokens alone are sure. */
+    if (spec->style->block_rows == NULL) {
+        return token_bytes(spec);
+    }
     const row_counts_t n = count_rows(spec);
     const double row = (double)moe_row_bytes(spec->dtype, spec->hidden);
     const double combine_row = (double)moe_row_bytes(spec->combine_dtype, spec->hidden);

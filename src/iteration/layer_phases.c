@@ -3,9 +3,10 @@
 const char *moe_layer_column_name(moe_layer_column_t column)
 {
     static const char *const names[MOE_LAYER_COLUMNS] = {
-        [MOE_LAYER_DISPATCH] = "dispatch", [MOE_LAYER_COMBINE] = "combine",
-        [MOE_LAYER_TOTAL] = "total",       [MOE_LAYER_METADATA] = "metadata",
-        [MOE_LAYER_PERMUTE] = "permute",   [MOE_LAYER_UNPERMUTE] = "unpermute"};
+        [MOE_LAYER_DISPATCH] = "dispatch",  [MOE_LAYER_COMBINE] = "combine",
+        [MOE_LAYER_TOTAL] = "total",        [MOE_LAYER_METADATA] = "metadata",
+        [MOE_LAYER_SCHEDULE] = "schedule",  [MOE_LAYER_PERMUTE] = "permute",
+        [MOE_LAYER_UNPERMUTE] = "unpermute"};
     return names[column];
 }
 
@@ -18,6 +19,7 @@ typedef struct step {
 
 static const step_t steps[] = {
     {moe_layer_metadata, MOE_LAYER_METADATA, false},
+    {moe_layer_schedule, MOE_LAYER_SCHEDULE, true},
     {moe_layer_permute, MOE_LAYER_PERMUTE, false},
     {moe_layer_dispatch, MOE_LAYER_DISPATCH, true},
     {moe_layer_arrange, MOE_LAYER_PERMUTE, false},

@@ -230,6 +230,9 @@ static moe_status_t exchange(moe_iteration_t *it, size_t i, bool backward, moe_e
     moe_status_t status = MOE_OK;
     if (!backward) {
         status = moe_layer_metadata(layer, error);
+        if (status == MOE_OK) {
+            status = moe_layer_schedule(layer, error);
+        }
         lap(it, KIND_MOE, MOE_PART_METADATA);
     }
     if (status == MOE_OK) {

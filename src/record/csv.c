@@ -24,7 +24,7 @@ static const moe_csv_kind_t kinds[] = {
                 "reps",          "warmup",     "converged",     "median_us",  "ci_low_us",
                 "ci_high_us",    "min_us",     "p95_us",        "p99_us",     "slowest_rank",
                 "algbw_GBps",    "busbw_GBps", "bound_us",      "efficiency", "bytes.useful",
-                "bytes.logical", "bytes.wire", "bytes.padding", "errors",
+                "bytes.logical", "bytes.wire", "bytes.padding", "errors",     "bytes_per_pair",
             },
     },
     {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "moe/system.h"
 #include "quote.h"
@@ -169,5 +170,65 @@ moe_status_t moe_parse_time(const char *what, const char *text, double min, doub
                         what, MOE_QUOTE_VALUE(text), range);
     }
     *seconds = value;
+    return MOE_OK;
+}
+
+/* ---- Rates ---- */
+
+static const unit_t byte_rates[] = {
+    {"", 1},
+    {"B/s", 1},
+    {"KB/s", KILO},
+    {"MB/s", 1e6},
+    {"GB/s", 1e9},
+    {"TB/s", 1e12},
+    {"KiB/s", KIBI},
+    {"MiB/s", KIBI *KIBI},
+    {"GiB/s", KIBI *KIBI *KIBI},
+};
+
+/* Bytes per second of one unit: all are exact. */
+static const unit_t bit_rates[] = {
+    {"bit", 1.0 / 8}, {"kbit", 1e3 / 8}, {"mbit", 1e6 / 8}, {"gbit", 1e9 / 8}, {"tbit", 1e12 / 8},
+};
+
+static const unit_t *find_rate(const char *suffix)
+{
+    const unit_t *bytes = find_unit(byte_rates, COUNT(byte_rates), suffix);
+    for (size_t i = 0; bytes == NULL && i < COUNT(bit_rates); i++) {
+        const size_t length = strlen(bit_rates[i].suffix);
+        if (strncasecmp(suffix, bit_rates[i].suffix, length) == 0 &&
+            (suffix[length] == '\0' || strcmp(suffix + length, "/s") == 0))
+            return &bit_rates[i];
+    }
+    return bytes;
+}
+
+/* -1 where it is none: no rate is negative. */
+static double read_rate(const char *text)
+{
+    const char *suffix = decimal_end(text);
+    const unit_t *unit = suffix == NULL ? NULL : find_rate(suffix);
+    if (unit == NULL)
+        return -1;
+    errno = 0;
+    const double value = strtod(text, NULL) * unit->factor;
+    return errno == ERANGE ? -1 : value;
+}
+
+moe_status_t moe_parse_rate(const char *what, const char *text, double min, double max,
+                            double *bytes_per_second, moe_error_t *error)
+{
+    const double value = read_rate(text);
+    if (!(value >= 0) || value < min || value > max) {
+        char range[RANGE_TEXT];
+        describe_range(min, max, " B/s", range, sizeof range);
+        return moe_fail(
+            error, MOE_BAD_INPUT,
+            "%s: '" MOE_QUOTED "' is not a rate %s (units B/s, KB/s, MB/s, GB/s, "
+            "KiB/s, MiB/s, GiB/s; kbit, mbit, gbit; bytes a second where none is given)",
+            what, MOE_QUOTE_VALUE(text), range);
+    }
+    *bytes_per_second = value + 0.0; /* -0 becomes 0 */
     return MOE_OK;
 }

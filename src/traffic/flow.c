@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include "moe/system.h"
 #include "moe/traffic.h"
@@ -54,7 +55,7 @@ static uint64_t hash_of_cell(uint64_t from, uint64_t to, uint64_t rows)
     return mix(mix(mix(from + golden) + to + golden) + rows + golden);
 }
 
-static void add_cell(moe_flow_t *flow, size_t from, size_t to, size_t rows, size_t padding_rows)
+void moe_flow_add_rows(moe_flow_t *flow, size_t from, size_t to, size_t rows, size_t padding_rows)
 {
     const size_t bytes = moe_saturating_multiply(rows, flow->row_bytes);
     grow(&flow->bytes.logical, bytes);
@@ -78,9 +79,45 @@ void moe_flow_add(moe_flow_t *flow, size_t rank, const moe_sent_t *sent, size_t 
     for (size_t peer = 0; peer < flow->ranks; peer++) {
         const size_t from = backward ? peer : rank, to = backward ? rank : peer;
         const size_t rows = sent->rows[peer];
-        add_cell(flow, from, to, rows, rows - sent->tokens[peer]);
+        moe_flow_add_rows(flow, from, to, rows, rows - sent->tokens[peer]);
     }
-    grow(&flow->bytes.useful, moe_saturating_multiply(useful_rows, flow->row_bytes));
+    moe_flow_add_useful(flow, useful_rows, flow->row_bytes);
+}
+
+void moe_flow_add_useful(moe_flow_t *flow, size_t rows, size_t row_bytes)
+{
+    grow(&flow->bytes.useful, moe_saturating_multiply(rows, row_bytes));
+}
+
+/* ---- Parts of several ranks ---- */
+
+enum { FLOW_SCALARS = 8 };
+
+size_t moe_flow_sums(const moe_flow_t *flow)
+{
+    return FLOW_SCALARS + 3 * flow->ranks;
+}
+
+void moe_flow_export(const moe_flow_t *flow, size_t *sums)
+{
+    const size_t scalars[FLOW_SCALARS] = {
+        flow->bytes.useful, flow->bytes.logical,    flow->bytes.wire,       flow->bytes.padding,
+        flow->tiers.self,   flow->tiers.intra_node, flow->tiers.inter_node, flow->hash};
+    memcpy(sums, scalars, sizeof scalars);
+    memcpy(sums + FLOW_SCALARS, flow->sent, flow->ranks * sizeof *sums);
+    memcpy(sums + FLOW_SCALARS + flow->ranks, flow->received, flow->ranks * sizeof *sums);
+    memcpy(sums + FLOW_SCALARS + 2 * flow->ranks, flow->arriving, flow->ranks * sizeof *sums);
+}
+
+void moe_flow_import(moe_flow_t *flow, const size_t *sums)
+{
+    flow->bytes =
+        (moe_bytes_t){.useful = sums[0], .logical = sums[1], .wire = sums[2], .padding = sums[3]};
+    flow->tiers = (moe_tiers_t){.self = sums[4], .intra_node = sums[5], .inter_node = sums[6]};
+    flow->hash = sums[7];
+    memcpy(flow->sent, sums + FLOW_SCALARS, flow->ranks * sizeof *sums);
+    memcpy(flow->received, sums + FLOW_SCALARS + flow->ranks, flow->ranks * sizeof *sums);
+    memcpy(flow->arriving, sums + FLOW_SCALARS + 2 * flow->ranks, flow->ranks * sizeof *sums);
 }
 
 size_t moe_flow_busiest(const moe_flow_t *flow, size_t *rank)

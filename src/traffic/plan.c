@@ -4,13 +4,8 @@
  * block holds the kept tokens of its expert, ascending, then padding. */
 #include <stdlib.h>
 
+#include "hop.h"
 #include "moe/system.h"
-#include "moe/traffic.h"
-
-static moe_status_t new_sizes(const char *what, size_t count, size_t **out, moe_error_t *error)
-{
-    return moe_alloc(what, count, sizeof **out, (void **)out, error);
-}
 
 static moe_status_t rows_do_not_fit(const moe_plan_t *plan, const char *direction,
                                     moe_error_t *error)
@@ -30,7 +25,7 @@ static bool is_uniform(const moe_style_ops_t *style, const moe_placement_t *plac
             return false;
         }
     }
-    return style->metadata != MOE_METADATA_COUNTS;
+    return style->metadata != MOE_METADATA_COUNTS && !style->fixed_slots;
 }
 
 /* ---- The sender's half ---- */
@@ -271,19 +266,180 @@ moe_status_t moe_plan_receive(moe_plan_t *plan, const moe_sizes_t *sizes, const 
     return MOE_OK;
 }
 
-void moe_plan_destroy(moe_plan_t *plan)
+/* ---- Variants of blocks ---- */
+
+/* Arrivals of peer p start at its first slot, whatever came before. */
+static moe_status_t fix_slots(moe_plan_t *plan, const moe_sizes_t *sizes, moe_error_t *error)
 {
     moe_hop_t *hop = &plan->hop;
-    free(hop->send_rows);
-    free(hop->recv_rows);
-    free(hop->send_first);
-    free(hop->recv_first);
-    free(hop->gather);
-    free(hop->reduce_first);
-    free(hop->reduce_row);
-    free(hop->reduce_weight);
+    const size_t slots = plan->local_experts * sizes->tokens_max;
+    const size_t rows = hop->recv_first[hop->peers];
+    size_t end;
+    if (__builtin_mul_overflow(hop->peers, slots, &end)) {
+        return rows_do_not_fit(plan, "receive", error);
+    }
+    moe_status_t status = new_sizes("slots", hop->peers + 1, &hop->slot_first, error);
+    if (status == MOE_OK && plan->expert_gather == NULL) {
+        status = new_sizes("the rows to receive", rows, &plan->expert_gather, error);
+        for (size_t r = 0; status == MOE_OK && r < rows; r++) {
+            plan->expert_gather[r] = r;
+        }
+    }
+    if (status != MOE_OK) {
+        return status;
+    }
+    for (size_t p = 0; p <= hop->peers; p++) {
+        hop->slot_first[p] = p * slots;
+    }
+    for (size_t r = 0; r < rows; r++) { /* rows of one peer stay together: a search would do too */
+        size_t low = 0, high = hop->peers;
+        while (high - low > 1) {
+            const size_t middle = low + (high - low) / 2;
+            *(hop->recv_first[middle] <= plan->expert_gather[r] ? &low : &high) = middle;
+        }
+        while (hop->recv_rows[low] == 0 || plan->expert_gather[r] >= hop->recv_first[low + 1]) {
+            low++; /* peers without rows share their first with the next */
+        }
+        plan->expert_gather[r] += hop->slot_first[low] - hop->recv_first[low];
+    }
+    return MOE_OK;
+}
+
+/* Side data of one row per selection: its number. */
+static moe_status_t number_selections(moe_plan_t *plan, const moe_batch_t *batch,
+                                      const moe_sizes_t *sizes, moe_error_t *error)
+{
+    moe_hop_t *hop = &plan->hop;
+    moe_status_t status =
+        new_sizes("the rows to send", moe_hop_send_rows(hop), &hop->side_row, error);
+    if (status != MOE_OK) {
+        return status;
+    }
+    for (size_t r = 0; r < moe_hop_send_rows(hop); r++) {
+        hop->side_row[r] = MOE_ROW_ZERO;
+    }
+    for (size_t t = 0, term = 0; t < batch->table.tokens; t++) {
+        for (size_t i = t * sizes->top_k; i < (t + 1) * sizes->top_k; i++) {
+            if (batch->kept[i]) {
+                hop->side_row[hop->reduce_row[term++]] = i;
+            }
+        }
+    }
+    return MOE_OK;
+}
+
+static moe_status_t new_round(size_t peers, moe_round_t *out, moe_error_t *error)
+{
+    size_t *block = NULL;
+    moe_status_t status = new_sizes("rounds", 4 * peers, &block, error);
+    if (status == MOE_OK) {
+        *out = (moe_round_t){.send_rows = block,
+                             .recv_rows = block + peers,
+                             .send_first = block + 2 * peers,
+                             .recv_first = block + 3 * peers};
+    }
+    return status;
+}
+
+/* Round l carries the blocks of the l-th expert of every rank. */
+static void fill_round(const moe_plan_t *plan, const moe_sizes_t *sizes, const moe_batch_t *batch,
+                       const size_t *counts, size_t l, moe_round_t *round)
+{
+    const moe_placement_t *placement = sizes->placement;
+    const moe_hop_t *hop = &plan->hop;
+    for (size_t p = 0; p < hop->peers; p++) {
+        const size_t experts = placement->first[p + 1] - placement->first[p];
+        size_t send = hop->send_first[p], recv = hop->recv_first[p];
+        for (size_t i = 0; i < l && i < experts; i++) {
+            const int32_t e = placement->expert_at[placement->first[p] + i];
+            send += plan->style->block_rows(sizes, batch->counts[e]);
+        }
+        for (size_t i = 0; i < l && i < plan->local_experts; i++) {
+            recv += plan->style->block_rows(sizes, counts[p * plan->local_experts + i]);
+        }
+        const int32_t e = l < experts ? placement->expert_at[placement->first[p] + l] : -1;
+        round->send_first[p] = send;
+        round->recv_first[p] = recv;
+        round->send_rows[p] = e >= 0 ? plan->style->block_rows(sizes, batch->counts[e]) : 0;
+        round->recv_rows[p] =
+            l < plan->local_experts
+                ? plan->style->block_rows(sizes, counts[p * plan->local_experts + l])
+                : 0;
+    }
+}
+
+static moe_status_t cut_rounds(moe_plan_t *plan, const moe_sizes_t *sizes, const moe_batch_t *batch,
+                               const size_t *counts, moe_error_t *error)
+{
+    const moe_placement_t *placement = sizes->placement;
+    moe_hop_t *hop = &plan->hop;
+    size_t rounds = 0;
+    for (size_t p = 0; p < hop->peers; p++) {
+        const size_t experts = placement->first[p + 1] - placement->first[p];
+        rounds = experts > rounds ? experts : rounds;
+    }
+    moe_status_t status =
+        moe_alloc("rounds", rounds, sizeof *hop->round, (void **)&hop->round, error);
+    for (size_t l = 0; status == MOE_OK && l < rounds; l++) {
+        status = new_round(hop->peers, &hop->round[l], error);
+        if (status == MOE_OK) {
+            hop->rounds = l + 1;
+            fill_round(plan, sizes, batch, counts, l, &hop->round[l]);
+        }
+    }
+    return status;
+}
+
+/* ---- Any style ---- */
+
+static moe_status_t create_blocks(const moe_style_ops_t *style, const moe_sizes_t *sizes,
+                                  const moe_batch_t *batch, size_t rank, const size_t *counts,
+                                  moe_plan_t *plan, moe_error_t *error)
+{
+    moe_status_t status = moe_plan_send(style, sizes, batch, rank, plan, error);
+    if (status == MOE_OK) {
+        status = moe_plan_receive(plan, sizes, counts, error);
+    }
+    if (status == MOE_OK && style->round_per_expert) {
+        status = cut_rounds(plan, sizes, batch, counts, error);
+    }
+    if (status == MOE_OK && style->fixed_slots) {
+        status = fix_slots(plan, sizes, error);
+    }
+    if (status == MOE_OK && style->side != NULL) {
+        status = number_selections(plan, batch, sizes, error);
+    }
+    return status;
+}
+
+moe_status_t moe_plan_create(const moe_style_ops_t *style, const moe_workload_t *workload,
+                             const moe_sizes_t *sizes, const moe_batch_t *batch, size_t rank,
+                             const size_t *counts, moe_plan_t *out, moe_error_t *error)
+{
+    moe_plan_t plan = {0};
+    moe_status_t status = moe_style_check(style, sizes, MOE_BF16, error);
+    if (status == MOE_OK) {
+        status = style->plan != NULL
+                     ? style->plan(style, workload, sizes, batch, rank, &plan, error)
+                     : create_blocks(style, sizes, batch, rank, counts, &plan, error);
+    }
+    if (status != MOE_OK) {
+        moe_plan_destroy(&plan);
+        return status;
+    }
+    *out = plan;
+    return MOE_OK;
+}
+
+void moe_plan_destroy(moe_plan_t *plan)
+{
+    hop_destroy(&plan->hop);
+    hop_destroy(&plan->forward);
     free(plan->expert_first);
     free(plan->expert_gather);
     free(plan->expert_return);
+    free(plan->return_first);
+    free(plan->return_row);
+    free(plan->return_weight);
     *plan = (moe_plan_t){0};
 }

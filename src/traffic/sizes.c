@@ -20,7 +20,21 @@ void moe_sizes_of(const moe_workload_t *workload, size_t count_max, moe_sizes_t 
                                                            capacity->factor, capacity->min)
                                       : 0,
         .count_max = count_max,
+        .ranks_per_node = workload->ranks_per_node,
     };
+}
+
+size_t moe_sizes_node_ranks(const moe_sizes_t *sizes)
+{
+    const size_t ranks = sizes->placement->ranks;
+    return sizes->ranks_per_node == 0 || sizes->ranks_per_node > ranks ? ranks
+                                                                       : sizes->ranks_per_node;
+}
+
+size_t moe_sizes_nodes(const moe_sizes_t *sizes)
+{
+    const size_t g = moe_sizes_node_ranks(sizes);
+    return (sizes->placement->ranks + g - 1) / g;
 }
 
 size_t moe_batch_bytes(size_t tokens, size_t top_k, size_t experts)

@@ -64,6 +64,7 @@ static const moe_transport_ops_t loopback_ops = {
     .start_send = moe_loopback_start_send,
     .start_recv = moe_loopback_start_recv,
     .finish = moe_loopback_finish,
+    .finish_but = moe_loopback_finish_but,
     .sum_floats = moe_loopback_sum_floats,
     .barrier = moe_loopback_barrier,
     .broadcast = moe_loopback_broadcast,

@@ -35,7 +35,8 @@ typedef struct moe_message {
     void *rows; /* of a send: only read */
     size_t bytes, peer_bytes;
     size_t peer;
-    size_t seat; /* to wake when it is done */
+    size_t seat;  /* to wake when it is done */
+    size_t order; /* how many its rank had started before */
     moe_mailbox_t *box;
     struct moe_message *behind;     /* in the mailbox */
     struct moe_message *next_owned; /* of the same rank */
@@ -67,7 +68,8 @@ typedef struct moe_loopback_group {
 
 typedef struct moe_loopback_state {
     moe_loopback_group_t *group;
-    moe_message_t *owned; /* started and not finished */
+    moe_message_t *owned; /* started and not finished, the latest first */
+    size_t started;       /* messages, ever */
     moe_message_t *spare; /* for the next ones */
 } moe_loopback_state_t;
 
@@ -105,6 +107,7 @@ moe_status_t moe_loopback_start_send(moe_transport_t *t, const void *rows, size_
 moe_status_t moe_loopback_start_recv(moe_transport_t *t, void *rows, size_t count,
                                      moe_row_type_t row, size_t from, moe_error_t *error);
 moe_status_t moe_loopback_finish(moe_transport_t *t, moe_error_t *error);
+moe_status_t moe_loopback_finish_but(moe_transport_t *t, size_t latest, moe_error_t *error);
 /* Takes back what the other side has not met, and frees all. */
 void moe_loopback_drop_messages(moe_transport_t *t);
 

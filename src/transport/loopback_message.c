@@ -1,6 +1,7 @@
 /* Point to point in the loopback transport: whichever side comes second copies. */
 #include "loopback.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,11 +92,13 @@ static moe_status_t start(moe_transport_t *t, const moe_message_t *mine, moe_err
         status = new_message(state, &waiting, error);
         if (status == MOE_OK) {
             *waiting = *mine;
+            waiting->order = state->started;
             append(mine->box, waiting);
             waiting->next_owned = state->owned;
             state->owned = waiting;
         }
     }
+    state->started += status == MOE_OK;
     pthread_mutex_unlock(&hub->lock);
     return status;
 }
@@ -141,39 +144,45 @@ moe_status_t moe_loopback_start_recv(moe_transport_t *t, void *rows, size_t coun
     return start(t, &mine, error);
 }
 
-static bool any_in_state(const moe_message_t *owned, moe_message_state_t state)
+/* Of the messages started before `end`. */
+static bool any_in_state(const moe_message_t *owned, size_t end, moe_message_state_t state)
 {
     for (; owned != NULL; owned = owned->next_owned) {
-        if (owned->state == state)
+        if (owned->order < end && owned->state == state)
             return true;
     }
     return false;
 }
 
-/* Under the lock. Waits for this rank's messages; with `stop`, or once one has failed or the group
- * was aborted, only for those that are being copied. */
-static void settle(moe_transport_t *t, bool stop)
+/* Under the lock. Waits for this rank's messages that were started before `end`; with `stop`, or once
+ * one has failed or the group was aborted, only for those that are being copied. */
+static bool settle(moe_transport_t *t, size_t end, bool stop)
 {
     const moe_loopback_state_t *state = t->state;
     moe_loopback_hub_t *hub = state->group->hub;
     for (;;) {
         const bool hopeless =
-            stop || hub->aborted || any_in_state(state->owned, MOE_MESSAGE_MISMATCH);
-        if (!any_in_state(state->owned, MOE_MESSAGE_COPYING) &&
-            (hopeless || !any_in_state(state->owned, MOE_MESSAGE_WAITING)))
-            return;
+            stop || hub->aborted || any_in_state(state->owned, SIZE_MAX, MOE_MESSAGE_MISMATCH);
+        const size_t until = hopeless ? SIZE_MAX : end;
+        if (!any_in_state(state->owned, until, MOE_MESSAGE_COPYING) &&
+            (hopeless || !any_in_state(state->owned, end, MOE_MESSAGE_WAITING)))
+            return hopeless;
         pthread_cond_wait(&hub->seat[state->group->seat[t->rank]], &hub->lock);
     }
 }
 
-/* Under the lock. Nothing of this rank stays in a mailbox. */
-static moe_status_t retire(moe_transport_t *t, moe_error_t *error)
+/* Under the lock. No message of this rank that was started before `end` stays in a mailbox. */
+static moe_status_t retire(moe_transport_t *t, size_t end, moe_error_t *error)
 {
     moe_loopback_state_t *state = t->state;
     moe_status_t status = MOE_OK;
-    while (state->owned != NULL) {
-        moe_message_t *message = state->owned;
-        state->owned = message->next_owned;
+    for (moe_message_t **link = &state->owned; *link != NULL;) {
+        moe_message_t *message = *link;
+        if (message->order >= end) {
+            link = &message->next_owned;
+            continue;
+        }
+        *link = message->next_owned;
         if (message->state == MOE_MESSAGE_WAITING)
             take_out(message->box, message);
         else if (message->state == MOE_MESSAGE_MISMATCH)
@@ -184,16 +193,23 @@ static moe_status_t retire(moe_transport_t *t, moe_error_t *error)
     return status;
 }
 
-moe_status_t moe_loopback_finish(moe_transport_t *t, moe_error_t *error)
+moe_status_t moe_loopback_finish_but(moe_transport_t *t, size_t latest, moe_error_t *error)
 {
+    const moe_loopback_state_t *state = t->state;
     moe_loopback_hub_t *hub = moe_loopback_group(t)->hub;
     pthread_mutex_lock(&hub->lock);
-    settle(t, false);
-    moe_status_t status = retire(t, error);
+    const size_t end = state->started > latest ? state->started - latest : 0;
+    const bool hopeless = settle(t, end, false);
+    moe_status_t status = retire(t, hopeless ? SIZE_MAX : end, error);
     if (status == MOE_OK && hub->aborted)
         status = moe_loopback_fail_aborted(t, error);
     pthread_mutex_unlock(&hub->lock);
     return status;
+}
+
+moe_status_t moe_loopback_finish(moe_transport_t *t, moe_error_t *error)
+{
+    return moe_loopback_finish_but(t, 0, error);
 }
 
 void moe_loopback_drop_messages(moe_transport_t *t)
@@ -201,8 +217,8 @@ void moe_loopback_drop_messages(moe_transport_t *t)
     moe_loopback_state_t *state = t->state;
     moe_loopback_hub_t *hub = state->group->hub;
     pthread_mutex_lock(&hub->lock);
-    settle(t, true);
-    retire(t, NULL);
+    settle(t, SIZE_MAX, true);
+    retire(t, SIZE_MAX, NULL);
     pthread_mutex_unlock(&hub->lock);
     while (state->spare != NULL) {
         moe_message_t *message = state->spare;

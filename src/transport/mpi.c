@@ -118,6 +118,7 @@ static const moe_transport_ops_t mpi_ops = {
     .start_send = moe_mpi_start_send,
     .start_recv = moe_mpi_start_recv,
     .finish = moe_mpi_finish,
+    .finish_but = moe_mpi_finish_but,
     .sum_floats = moe_mpi_sum_floats,
     .barrier = moe_mpi_barrier,
     .broadcast = moe_mpi_broadcast,

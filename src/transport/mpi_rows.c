@@ -208,20 +208,26 @@ moe_status_t moe_mpi_start_recv(moe_transport_t *t, void *rows, size_t count, mo
     return status;
 }
 
-moe_status_t moe_mpi_finish(moe_transport_t *t, moe_error_t *error)
+moe_status_t moe_mpi_finish_but(moe_transport_t *t, size_t latest, moe_error_t *error)
 {
     moe_mpi_state_t *state = t->state;
-    const size_t started = state->started;
-    if (started == 0)
+    if (state->started <= latest)
         return MOE_OK;
-    state->started = 0;
-    int code = MPI_Waitall((int)started, state->requests, state->statuses);
-    for (size_t i = 0; code == MPI_ERR_IN_STATUS && i < started; i++) {
+    const size_t count = state->started - latest;
+    int code = MPI_Waitall((int)count, state->requests, state->statuses);
+    for (size_t i = 0; code == MPI_ERR_IN_STATUS && i < count; i++) {
         const int own = state->statuses[i].MPI_ERROR;
         if (own != MPI_SUCCESS && own != MPI_ERR_PENDING)
             code = own;
     }
+    memmove(state->requests, state->requests + count, latest * sizeof *state->requests);
+    state->started = latest;
     return moe_mpi_check(code, "MPI_Waitall", error);
+}
+
+moe_status_t moe_mpi_finish(moe_transport_t *t, moe_error_t *error)
+{
+    return moe_mpi_finish_but(t, 0, error);
 }
 
 /* ---- Gradients ---- */

@@ -54,6 +54,7 @@ moe_status_t moe_mpi_start_send(moe_transport_t *t, const void *rows, size_t cou
 moe_status_t moe_mpi_start_recv(moe_transport_t *t, void *rows, size_t count, moe_row_type_t row,
                                 size_t from, moe_error_t *error);
 moe_status_t moe_mpi_finish(moe_transport_t *t, moe_error_t *error);
+moe_status_t moe_mpi_finish_but(moe_transport_t *t, size_t latest, moe_error_t *error);
 moe_status_t moe_mpi_sum_floats(moe_transport_t *t, float *values, size_t count,
                                 moe_error_t *error);
 

@@ -96,7 +96,7 @@ static void set_size(bench_t *b, size_t bytes, bool uniform)
         b->first[peer] = (int)(peer * rows);
     }
     b->x.uniform = uniform;
-    if (b->native->prepare(b->t, &b->x, NULL) != MOE_OK)
+    if (b->native->prepare(b->t, NULL, &b->x, NULL) != MOE_OK)
         give_up("prepare");
 }
 

@@ -79,8 +79,9 @@ static void make_plan(bench_t *b, size_t tokens, size_t top_k)
 
 static void pack(const bench_t *b, size_t tokens, size_t top_k, size_t hidden)
 {
-    b->device->ops->gather(b->device, b->wire, MOE_BF16, b->tokens, MOE_BF16, b->gather,
-                           tokens * top_k, hidden);
+    b->device->ops->gather(b->device, b->wire, moe_row_bytes(MOE_BF16, hidden), MOE_BF16, b->tokens,
+                           moe_row_bytes(MOE_BF16, hidden), MOE_BF16, b->gather, tokens * top_k,
+                           hidden);
 }
 
 static void unpack(const bench_t *b, size_t tokens, size_t top_k, size_t hidden)

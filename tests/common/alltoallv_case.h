@@ -24,6 +24,7 @@ typedef struct alltoallv_case {
     matrix_t matrix;
     unsigned seed;
     size_t row_bytes, max_rows;
+    size_t ranks_per_node;
 } alltoallv_case_t;
 
 #define CASE_TEXT 256
@@ -106,6 +107,7 @@ static inline bool case_create(const alltoallv_case_t *c, moe_transport_t *t, ca
                              .recv = b->recv,
                              .recv_rows = recv_rows,
                              .recv_first = recv_first,
+                             .ranks_per_node = c->ranks_per_node,
                              .uniform = c->matrix == MATRIX_UNIFORM || (none && c->seed % 2 == 1)};
     for (size_t to = 0; to < t->size; to++) {
         unsigned char *block = none ? NULL : b->send + send_first[to] * c->row_bytes;
@@ -145,7 +147,39 @@ static inline bool case_arrived(const alltoallv_case_t *c, const moe_transport_t
     return true;
 }
 
-/* Prepares, runs twice (the second run must not live on what the first left), checks, releases. */
+static inline moe_status_t case_prepare(const moe_algorithm_ops_t *algorithm, moe_transport_t *t,
+                                        moe_device_t *d, moe_alltoallv_t *x, moe_error_t *error)
+{
+    return algorithm->prepare != NULL ? algorithm->prepare(t, d, x, error) : MOE_OK;
+}
+
+static inline void case_release(const moe_algorithm_ops_t *algorithm, moe_transport_t *t,
+                                moe_device_t *d, moe_alltoallv_t *x)
+{
+    if (algorithm->release != NULL)
+        algorithm->release(t, d, x);
+}
+
+/* One exchange into poisoned memory; a rank that finds wrong data says so in *right, and goes on:
+ * the others wait for it. */
+static inline moe_status_t case_exchange(const alltoallv_case_t *c,
+                                         const moe_algorithm_ops_t *algorithm, moe_transport_t *t,
+                                         moe_device_t *d, case_buffers_t *b, bool *right,
+                                         char *text, moe_error_t *error)
+{
+    if (b->recv != NULL)
+        memset(b->recv, CASE_POISON, b->recv_bytes);
+    moe_status_t status = MOE_OK;
+    if (algorithm->schedule != NULL)
+        status = algorithm->schedule(t, &b->x, error);
+    if (status == MOE_OK)
+        status = algorithm->run(t, d, &b->x, error);
+    *right = status == MOE_OK && *right && case_arrived(c, t, b, text);
+    return status;
+}
+
+/* Prepares, runs twice (the second run must not live on what the first left), checks, releases
+ * (twice: the second must have no effect). */
 static inline bool case_run(const alltoallv_case_t *c, const moe_algorithm_ops_t *algorithm,
                             moe_transport_t *t, moe_device_t *d, char *text)
 {
@@ -155,21 +189,17 @@ static inline bool case_run(const alltoallv_case_t *c, const moe_algorithm_ops_t
         snprintf(text, CASE_TEXT, "rank %zu: %.200s", t->rank, error.text);
         return false;
     }
-    moe_status_t status = MOE_OK;
     bool right = true;
-    if (algorithm->prepare != NULL)
-        status = algorithm->prepare(t, &b.x, &error);
-    /* A rank that has found wrong data goes on: the others wait for it. */
-    for (int run = 0; status == MOE_OK && run < 2; run++) {
-        if (b.recv != NULL)
-            memset(b.recv, CASE_POISON, b.recv_bytes);
-        status = algorithm->run(t, d, &b.x, &error);
-        right = status == MOE_OK && right && case_arrived(c, t, &b, text);
-    }
+    moe_status_t status = case_prepare(algorithm, t, d, &b.x, &error);
+    for (int run = 0; status == MOE_OK && run < 2; run++)
+        status = case_exchange(c, algorithm, t, d, &b, &right, text, &error);
     if (status != MOE_OK)
-        snprintf(text, CASE_TEXT, "rank %zu: %.200s", t->rank, error.text);
-    if (t->ops->release_alltoallv != NULL)
-        t->ops->release_alltoallv(t, &b.x);
+        snprintf(text, CASE_TEXT, "rank %zu: %s: %.200s", t->rank, algorithm->name, error.text);
+    else if (!right)
+        snprintf(text + strlen(text), CASE_TEXT - strlen(text), " (%s, %zu ranks, %zu a node)",
+                 algorithm->name, t->size, c->ranks_per_node);
+    case_release(algorithm, t, d, &b.x);
+    case_release(algorithm, t, d, &b.x);
     case_destroy(&b);
     return status == MOE_OK && right;
 }
@@ -182,7 +212,29 @@ static inline void case_device_copy(moe_device_t *d, void *to, const void *from,
     memcpy(to, from, bytes);
 }
 
-static const moe_device_ops_t case_device_ops = {.name = "copy only", .copy = case_device_copy};
+/* No byte before or behind what was asked for, and no byte known. */
+static inline moe_status_t case_device_alloc(moe_device_t *d, const char *what, size_t bytes,
+                                             void **out, moe_error_t *error)
+{
+    (void)d;
+    void *memory = malloc(bytes);
+    if (memory == NULL)
+        return moe_fail(error, MOE_BAD_INPUT, "%s: %zu bytes do not fit memory", what, bytes);
+    memset(memory, CASE_POISON, bytes);
+    *out = memory;
+    return MOE_OK;
+}
+
+static inline void case_device_release(moe_device_t *d, void *memory)
+{
+    (void)d;
+    free(memory);
+}
+
+static const moe_device_ops_t case_device_ops = {.name = "memory and copies",
+                                                 .alloc = case_device_alloc,
+                                                 .release = case_device_release,
+                                                 .copy = case_device_copy};
 
 static inline moe_device_t case_device(void)
 {

@@ -14,6 +14,7 @@ typedef enum fault_kind {
     FAULT_FLIP,      /* the bits of `mask` in byte `byte` of row `at` are turned over */
     FAULT_SWAP,      /* rows `at` and `other` change places */
     FAULT_LOSE,      /* row `at` is never written: what lay there before stays */
+    FAULT_SLIDE,     /* the block lands one row too early: its first row is lost */
     FAULT_DUPLICATE, /* row `other` arrives in the place of `at` too */
     /* In rows that it sends: */
     FAULT_SHIFT, /* the block to at.peer starts one row too late */
@@ -29,9 +30,14 @@ typedef struct fault_place {
     size_t peer, row;
 } fault_place_t;
 
+/* A layer of two hops splits off its node, then the ranks of its number in all nodes. */
+typedef enum fault_part { FAULT_IN_GROUP, FAULT_IN_NODE, FAULT_IN_RAIL } fault_part_t;
+#define FAULT_PARTS 2
+
 typedef struct fault {
     fault_kind_t kind;
-    size_t exchange; /* which block from (to) that peer, empty ones not counted: 0 the next one */
+    fault_part_t part; /* of which transport; peers are counted there */
+    size_t exchange;   /* which block from (to) that peer, empty ones not counted: 0 the next one */
     fault_place_t at, other;
     size_t byte;
     unsigned char mask;
@@ -54,6 +60,9 @@ typedef struct fault_transport {
     size_t planted;          /* how often the fault has happened */
     fault_block_t at, other; /* received, or (at) sent */
     char *before;            /* of FAULT_LOSE: what lay in the row's place */
+    /* What was split off it, before the same lies: */
+    struct fault_transport *part[FAULT_PARTS], *whole;
+    moe_transport_t *own; /* of a part: the handle that it stands before */
 } fault_transport_t;
 
 static inline fault_transport_t *fault_of(moe_transport_t *t)
@@ -136,6 +145,9 @@ static inline void fault_after(fault_transport_t *f)
     case FAULT_LOSE:
         memcpy(at, f->before, bytes);
         break;
+    case FAULT_SLIDE:
+        memmove(f->at.rows, f->at.rows + bytes, (f->at.count - 1) * bytes);
+        break;
     case FAULT_DUPLICATE:
         memcpy(at, fault_row(&f->other, f->fault.other.row), bytes);
         break;
@@ -158,6 +170,12 @@ static inline moe_status_t fault_finish(moe_transport_t *t, moe_error_t *error)
     if (status == MOE_OK)
         fault_after(fault_of(t));
     return status;
+}
+
+/* While messages are under way, what was noted may not have arrived: the fault waits. */
+static inline moe_status_t fault_finish_but(moe_transport_t *t, size_t latest, moe_error_t *error)
+{
+    return latest == 0 ? fault_finish(t, error) : fault_of(t)->real->finish_but(t, latest, error);
 }
 
 /* ---- Rows sent ---- */
@@ -238,6 +256,9 @@ static inline moe_status_t fault_reduce_sizes(moe_transport_t *t, size_t *values
 
 /* ---- The handle ---- */
 
+static inline moe_status_t fault_split(moe_transport_t *t, int color, moe_transport_t **out,
+                                       moe_error_t *error);
+
 /* *f must stay where it is; `real` is destroyed by its owner, after the last use of *f. */
 static inline void fault_transport_init(fault_transport_t *f, const moe_transport_t *real)
 {
@@ -246,19 +267,78 @@ static inline void fault_transport_init(fault_transport_t *f, const moe_transpor
     f->ops.start_send = fault_start_send;
     f->ops.start_recv = fault_start_recv;
     f->ops.finish = fault_finish;
+    f->ops.finish_but = fault_finish_but;
     f->ops.alltoall_sizes = fault_alltoall_sizes;
     f->ops.reduce_sizes = fault_reduce_sizes;
+    f->ops.split = fault_split;
     f->transport.ops = &f->ops;
 }
 
-/* The fault to come; NULL: none. */
-static inline void fault_arm(fault_transport_t *f, const fault_t *fault)
+static inline void fault_part_destroy(moe_transport_t *t)
+{
+    fault_transport_t *f = fault_of(t);
+    for (size_t i = 0; i < FAULT_PARTS; i++)
+        f->whole->part[i] = f->whole->part[i] == f ? NULL : f->whole->part[i];
+    f->own->ops->destroy(f->own);
+    free(f->before);
+    free(f);
+}
+
+static inline moe_status_t fault_split(moe_transport_t *t, int color, moe_transport_t **out,
+                                       moe_error_t *error)
+{
+    fault_transport_t *whole = fault_of(t);
+    moe_transport_t *own = NULL;
+    const moe_status_t status = whole->real->split(t, color, &own, error);
+    if (status != MOE_OK)
+        return status;
+    *out = own;
+    for (size_t i = 0; i < FAULT_PARTS && *out == own; i++) {
+        if (whole->part[i] != NULL)
+            continue;
+        fault_transport_t *f = malloc(sizeof *f);
+        if (f == NULL)
+            abort();
+        fault_transport_init(f, own);
+        f->own = own;
+        f->whole = whole;
+        f->ops.split = own->ops->split;
+        f->ops.destroy = fault_part_destroy;
+        whole->part[i] = f;
+        *out = &f->transport;
+    }
+    return MOE_OK;
+}
+
+static inline void fault_arm_one(fault_transport_t *f, const fault_t *fault)
 {
     free(f->before);
     f->before = NULL;
     f->fault = fault != NULL ? *fault : (fault_t){.kind = FAULT_NONE};
     f->planted = 0;
     f->at = f->other = (fault_block_t){0};
+}
+
+/* The fault to come; NULL: none. */
+static inline void fault_arm(fault_transport_t *f, const fault_t *fault)
+{
+    const fault_part_t part = fault != NULL ? fault->part : FAULT_IN_GROUP;
+    if (part != FAULT_IN_GROUP && f->part[part - 1] == NULL)
+        abort(); /* the test asks for a transport that is not there */
+    fault_arm_one(f, part == FAULT_IN_GROUP ? fault : NULL);
+    for (size_t i = 0; i < FAULT_PARTS; i++) {
+        if (f->part[i] != NULL)
+            fault_arm_one(f->part[i], part == i + 1 ? fault : NULL);
+    }
+}
+
+/* How often the fault has happened, wherever it is. */
+static inline size_t fault_planted(const fault_transport_t *f)
+{
+    size_t planted = f->planted;
+    for (size_t i = 0; i < FAULT_PARTS; i++)
+        planted += f->part[i] != NULL ? f->part[i]->planted : 0;
+    return planted;
 }
 
 #endif

@@ -77,11 +77,13 @@ static bool huge_run(moe_transport_t *t, const moe_algorithm_ops_t *algorithm,
                          .recv_first = first};
     moe_error_t error = {.status = MOE_OK};
     moe_status_t status = t->ops->row_type(t, HUGE_ROW, &x.row, &error);
-    if (status == MOE_OK && algorithm->prepare != NULL)
-        status = algorithm->prepare(t, &x, &error);
+    if (status == MOE_OK)
+        status = case_prepare(algorithm, t, &device, &x, &error);
+    if (status == MOE_OK && algorithm->schedule != NULL)
+        status = algorithm->schedule(t, &x, &error);
     if (status == MOE_OK)
         status = algorithm->run(t, &device, &x, &error);
-    t->ops->release_alltoallv(t, &x);
+    case_release(algorithm, t, &device, &x);
     if (status != MOE_OK)
         snprintf(text, CASE_TEXT, "rank %zu: %s: %.150s", t->rank, algorithm->name, error.text);
     return status == MOE_OK && (t->rank == 0 || huge_arrived(t, memory, text));

@@ -35,6 +35,17 @@ static inline moe_layer_spec_t spec_of(const setting_t *s, moe_transport_t *t, s
                               .data_seed = DATA_SEED};
 }
 
+/* What the refusal of such a layer says; NULL: it is none. */
+static inline const char *layer_refusal(const moe_layer_spec_t *spec)
+{
+    const size_t g = spec->workload->ranks_per_node, ranks = spec->workload->placement->ranks;
+    if (spec->style->by_node && g > 0 && g < ranks && ranks % g != 0)
+        return "--ranks-per-node";
+    if (spec->style->sum_at != MOE_SUM_AT_SOURCE && spec->combine_dtype == MOE_FP8)
+        return "--combine-dtype fp8";
+    return NULL;
+}
+
 static inline void run_on(const world_spec_t *spec, const moe_device_t *host, const size_t *hidden,
                           rank_body_fn body)
 {

@@ -38,12 +38,12 @@ static inline void slow_wait(moe_device_t *d, double seconds)
     clock_now += seconds;
 }
 
-static inline void slow_gather(moe_device_t *d, void *to, moe_dtype_t to_dtype, const void *from,
-                               moe_dtype_t from_dtype, const size_t *index, size_t rows,
-                               size_t hidden)
+static inline void slow_gather(moe_device_t *d, void *to, size_t to_stride, moe_dtype_t to_dtype,
+                               const void *from, size_t from_stride, moe_dtype_t from_dtype,
+                               const size_t *index, size_t rows, size_t hidden)
 {
-    (void)d, (void)to, (void)to_dtype, (void)from, (void)from_dtype, (void)index;
-    (void)rows, (void)hidden;
+    (void)d, (void)to, (void)to_stride, (void)to_dtype, (void)from, (void)from_stride;
+    (void)from_dtype, (void)index, (void)rows, (void)hidden;
     clock_now += GATHER_SECONDS;
 }
 

@@ -119,17 +119,107 @@ static void test_pack_copies_rows_and_writes_zeros_for_padding(void **state)
             from[j] = (unsigned char)rand();
         }
         d->ops->fill_bytes(d, to, 0xff, (ROWS + 1) * bytes);
-        d->ops->gather(d, to, dtype, from, dtype, index, ROWS, hidden);
+        d->ops->gather(d, to, moe_row_bytes(dtype, hidden), dtype, from,
+                       moe_row_bytes(dtype, hidden), dtype, index, ROWS, hidden);
         for (size_t j = 0; j < ROWS * bytes; j++) {
             const size_t source = index[j / bytes];
             assert_int_equal(to[j], source == MOE_ROW_ZERO ? 0 : from[source * bytes + j % bytes]);
         }
         assert_int_equal(to[ROWS * bytes], 0xff);
-        d->ops->gather(d, to, dtype, from, dtype, NULL, SOURCE_ROWS, hidden);
+        d->ops->gather(d, to, moe_row_bytes(dtype, hidden), dtype, from,
+                       moe_row_bytes(dtype, hidden), dtype, NULL, SOURCE_ROWS, hidden);
         assert_memory_equal(to, from, SOURCE_ROWS * bytes);
         d->ops->release(d, from);
         d->ops->release(d, to);
     }
+}
+
+/* Rows with something behind them, on both sides: it stays as it was. */
+static void check_strided(moe_device_t *d, moe_dtype_t to_dtype, moe_dtype_t from_dtype,
+                          size_t hidden, bool with_index)
+{
+    enum { ROWS = 9, TO_GAP = 6, FROM_GAP = 12 }; /* elements stay aligned */
+    static const size_t index[ROWS] = {4, 0, MOE_ROW_ZERO, 7, 7, 1, MOE_ROW_ZERO, 11, 2};
+    const size_t to_bytes = moe_row_bytes(to_dtype, hidden), to_stride = to_bytes + TO_GAP;
+    const size_t from_bytes = moe_row_bytes(from_dtype, hidden),
+                 from_stride = from_bytes + FROM_GAP;
+    unsigned char *close = rows_of(d, from_dtype, SOURCE_ROWS, hidden);
+    unsigned char *expected = rows_of(d, to_dtype, ROWS, hidden);
+    unsigned char *from = calloc(SOURCE_ROWS, from_stride), *to = malloc(ROWS * to_stride);
+    d->ops->fill_tokens(d, close, from_dtype, 3, 40, SOURCE_ROWS, hidden);
+    for (size_t r = 0; r < SOURCE_ROWS; r++) {
+        memcpy(from + r * from_stride, close + r * from_bytes, from_bytes);
+        memset(from + r * from_stride + from_bytes, 0x77, FROM_GAP);
+    }
+    memset(to, 0xee, ROWS * to_stride);
+    const size_t *list = with_index ? index : NULL;
+    d->ops->gather(d, expected, to_bytes, to_dtype, close, from_bytes, from_dtype, list, ROWS,
+                   hidden);
+    d->ops->gather(d, to, to_stride, to_dtype, from, from_stride, from_dtype, list, ROWS, hidden);
+    for (size_t r = 0; r < ROWS; r++) {
+        assert_memory_equal(to + r * to_stride, expected + r * to_bytes, to_bytes);
+        for (size_t i = 0; i < TO_GAP; i++) {
+            assert_int_equal(to[r * to_stride + to_bytes + i], 0xee);
+        }
+    }
+    d->ops->release(d, close);
+    d->ops->release(d, expected);
+    free(from);
+    free(to);
+}
+
+static void test_pack_leaves_what_lies_between_rows(void **state)
+{
+    static const moe_dtype_t pairs[][2] = {{MOE_BF16, MOE_BF16}, {MOE_FP16, MOE_FP16},
+                                           {MOE_FP32, MOE_FP32}, {MOE_FP8, MOE_FP8},
+                                           {MOE_FP8, MOE_BF16},  {MOE_BF16, MOE_FP8}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        for (size_t h = 0; h < HIDDENS; h++) {
+            check_strided(*state, pairs[i][0], pairs[i][1], hiddens[h], true);
+            check_strided(*state, pairs[i][0], pairs[i][1], hiddens[h], false);
+        }
+    }
+}
+
+/* A naive copy, byte by byte. */
+static void check_parts(moe_device_t *d, size_t bytes, size_t to_gap, size_t from_gap,
+                        const size_t *index, size_t rows)
+{
+    const size_t to_stride = bytes + to_gap, from_stride = bytes + from_gap;
+    unsigned char *from = malloc(SOURCE_ROWS * from_stride), *to = malloc(rows * to_stride);
+    for (size_t i = 0; i < SOURCE_ROWS * from_stride; i++) {
+        from[i] = (unsigned char)rand();
+    }
+    memset(to, 0xee, rows * to_stride);
+    d->ops->copy_parts(d, to, to_stride, from, from_stride, bytes, index, rows);
+    for (size_t i = 0; i < rows * to_stride; i++) {
+        const size_t source = index != NULL ? index[i / to_stride] : i / to_stride;
+        const size_t at = i % to_stride;
+        const unsigned char copied = source == MOE_ROW_ZERO ? 0
+                                     : at < bytes           ? from[source * from_stride + at]
+                                                            : 0;
+        assert_int_equal(to[i], at < bytes ? copied : 0xee);
+    }
+    free(from);
+    free(to);
+}
+
+static void test_parts_of_rows_are_copied_whatever_they_are(void **state)
+{
+    static const size_t index[] = {11, 0, 0, MOE_ROW_ZERO, 5, 6, 7, MOE_ROW_ZERO, 1, 10};
+    static const size_t sizes[] = {1, 16, 63, 64, 65, 1000};
+    enum { ROWS = sizeof index / sizeof *index };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        check_parts(*state, sizes[i], 0, 0, index, ROWS);
+        check_parts(*state, sizes[i], 3, 0, index, ROWS);
+        check_parts(*state, sizes[i], 0, 70, index, ROWS);
+        check_parts(*state, sizes[i], 0, 0, NULL, ROWS);
+        check_parts(*state, sizes[i], 128, 1, NULL, ROWS);
+        check_parts(*state, sizes[i], 1, 128, NULL, SOURCE_ROWS);
+    }
+    moe_device_t *d = *state;
+    d->ops->copy_parts(d, NULL, 8, NULL, 8, 8, NULL, 0);
+    d->ops->copy_parts(d, NULL, 8, NULL, 8, 0, index, ROWS);
 }
 
 static void test_packing_to_fp8_and_back_keeps_tokens_exactly(void **state)
@@ -143,14 +233,17 @@ static void test_packing_to_fp8_and_back_keeps_tokens_exactly(void **state)
         char *wire = rows_of(d, MOE_FP8, 4, hidden), *zeros = rows_of(d, MOE_BF16, 1, hidden);
         d->ops->fill_tokens(d, tokens, MOE_BF16, 5, 100, 4, hidden);
         d->ops->fill_bytes(d, wire, 0xff, 4 * moe_row_bytes(MOE_FP8, hidden));
-        d->ops->gather(d, wire, MOE_FP8, tokens, MOE_BF16, index, 4, hidden);
+        d->ops->gather(d, wire, moe_row_bytes(MOE_FP8, hidden), MOE_FP8, tokens,
+                       moe_row_bytes(MOE_BF16, hidden), MOE_BF16, index, 4, hidden);
         assert_memory_equal(wire + moe_row_bytes(MOE_FP8, hidden), zeros,
                             moe_row_bytes(MOE_FP8, hidden));
-        d->ops->gather(d, back, MOE_BF16, wire, MOE_FP8, back_index, 3, hidden);
+        d->ops->gather(d, back, moe_row_bytes(MOE_BF16, hidden), MOE_BF16, wire,
+                       moe_row_bytes(MOE_FP8, hidden), MOE_FP8, back_index, 3, hidden);
         assert_memory_equal(back, tokens, bytes);
         assert_memory_equal(back + bytes, zeros, bytes);
         assert_memory_equal(back + 2 * bytes, tokens + 3 * bytes, bytes);
-        d->ops->gather(d, back, MOE_BF16, wire, MOE_FP8, NULL, 4, hidden);
+        d->ops->gather(d, back, moe_row_bytes(MOE_BF16, hidden), MOE_BF16, wire,
+                       moe_row_bytes(MOE_FP8, hidden), MOE_FP8, NULL, 4, hidden);
         assert_memory_equal(back, tokens + 3 * bytes, bytes);
         d->ops->release(d, tokens);
         d->ops->release(d, back);
@@ -164,14 +257,16 @@ static void test_no_rows_are_no_work(void **state)
     moe_device_t *d = *state;
     const size_t first[] = {0};
     moe_mismatch_t found = {0};
-    d->ops->gather(d, NULL, MOE_BF16, NULL, MOE_BF16, NULL, 0, 64);
-    d->ops->gather(d, NULL, MOE_FP8, NULL, MOE_BF16, NULL, 0, 64);
+    d->ops->gather(d, NULL, moe_row_bytes(MOE_BF16, 64), MOE_BF16, NULL,
+                   moe_row_bytes(MOE_BF16, 64), MOE_BF16, NULL, 0, 64);
+    d->ops->gather(d, NULL, moe_row_bytes(MOE_FP8, 64), MOE_FP8, NULL, moe_row_bytes(MOE_BF16, 64),
+                   MOE_BF16, NULL, 0, 64);
     d->ops->reduce(d, NULL, MOE_BF16, NULL, MOE_BF16, first, NULL, NULL, 0, 64);
     d->ops->reduce(d, NULL, MOE_FP32, NULL, MOE_FP8, first, NULL, NULL, 0, 64);
     d->ops->fill_tokens(d, NULL, MOE_BF16, 0, 0, 0, 64);
     d->ops->apply_expert(d, NULL, MOE_BF16, NULL, MOE_FP8, 0, 0, 64);
     d->ops->check_rows(d, NULL, MOE_BF16, 0, NULL, 0, 1, 64, 0, &found);
-    d->ops->check_combined(d, NULL, MOE_BF16, 0, 0, NULL, NULL, NULL, 0, 2, 1, 64, &found);
+    d->ops->check_combined(d, NULL, MOE_BF16, 0, 0, NULL, NULL, NULL, NULL, 0, 2, 1, 64, &found);
     assert_int_equal(found.count, 0);
 }
 
@@ -390,6 +485,8 @@ int main(void)
         cmocka_unit_test(test_buffers_are_aligned_to_a_page_and_hold_what_is_copied),
         cmocka_unit_test(test_memory_that_is_not_there_is_refused_by_name_and_size),
         cmocka_unit_test(test_pack_copies_rows_and_writes_zeros_for_padding),
+        cmocka_unit_test(test_pack_leaves_what_lies_between_rows),
+        cmocka_unit_test(test_parts_of_rows_are_copied_whatever_they_are),
         cmocka_unit_test(test_packing_to_fp8_and_back_keeps_tokens_exactly),
         cmocka_unit_test(test_no_rows_are_no_work),
         cmocka_unit_test(test_weighted_sums_are_those_of_a_plain_loop_in_fp32),

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -12,55 +13,85 @@
 #include "layer_setting.h"
 
 /* Checks, measures, checks again: steps must leave nothing behind that the next ones trip over. */
-static bool carries_by_every_algorithm(moe_transport_t *t, moe_layer_t *layer, char *text)
+static bool carries_by(moe_transport_t *t, moe_layer_t *layer, size_t algorithm, char *text)
 {
-    for (size_t a = 0; a < moe_algorithm_count(); a++) {
-        RANK_EXPECT(moe_layer_use(layer, moe_algorithm_at(a), NULL) == MOE_OK);
-        if (!layer_is_right(layer, text))
-            return false;
-        RANK_EXPECT(layer_run_steps(layer, NULL) == MOE_OK);
-        if (!layer_is_right(layer, text))
-            return false;
-    }
-    return true;
+    RANK_EXPECT(moe_layer_use(layer, moe_algorithm_at(algorithm), NULL) == MOE_OK);
+    if (!layer_is_right(layer, text))
+        return false;
+    RANK_EXPECT(layer_run_steps(layer, NULL) == MOE_OK);
+    return layer_is_right(layer, text);
 }
 
+/* `best` runs all others to choose: on one number of ranks only, native in its place elsewhere. */
+#define WITH_BEST 4
+
+static size_t algorithm_in_turn(const moe_transport_t *t, size_t turn)
+{
+    const size_t algorithm = turn % moe_algorithm_count();
+    const bool is_best = strcmp(moe_algorithm_at(algorithm)->name, "best") == 0;
+    return is_best && t->size != WITH_BEST ? 0 : algorithm;
+}
+
+/* By `algorithms` of them, from number `first` on. */
 static bool carry_one(moe_transport_t *t, const setting_t *s, const moe_layer_spec_t *spec,
-                      char *text)
+                      size_t first, size_t algorithms, char *text)
 {
     layer_rank_t rank;
     moe_error_t error = {0};
-    if (layer_rank_create(&rank, spec, s->host, &error) != MOE_OK) {
+    const char *refusal = layer_refusal(spec);
+    const moe_status_t status = layer_rank_create(&rank, spec, s->host, &error);
+    if (refusal != NULL) {
+        RANK_EXPECT(status == MOE_BAD_INPUT && strstr(error.text, refusal) != NULL);
+        RANK_EXPECT(strstr(error.text, spec->style->name) != NULL);
+        return true;
+    }
+    if (status != MOE_OK) {
         snprintf(text, RANK_TEXT, "%.200s", error.text);
         return false;
     }
-    const bool right = carries_by_every_algorithm(t, rank.layer, text);
+    bool right = true;
+    for (size_t a = 0; a < algorithms && right; a++)
+        right = carries_by(t, rank.layer, algorithm_in_turn(t, first + a), text);
     layer_rank_destroy(&rank);
     RANK_EXPECT(!right || rank.device.blocks == 0);
     return right;
 }
 
-/* Hidden sizes take turns: every pair of formats meets every size, on some number of ranks. */
-static bool carry_in_every_way(moe_transport_t *t, void *context, char *text)
+/* Pairs of formats, hidden sizes and algorithms take turns: each meets each, on some number of ranks. */
+static bool carry_in_every_style(moe_transport_t *t, void *context, char *text)
 {
     const setting_t *s = context;
     for (size_t style = 0; style < moe_style_count(); style++) {
-        for (size_t pair = 0; pair < DTYPE_PAIRS; pair++) {
-            const size_t hidden = s->hidden[(pair + t->size) % HIDDEN_SIZES];
+        for (size_t pair = (style + t->size) % 2; pair < DTYPE_PAIRS; pair += 2) {
+            const size_t turn = style * DTYPE_PAIRS + pair + t->size;
+            const size_t hidden = s->hidden[turn % HIDDEN_SIZES];
             const moe_layer_spec_t spec = spec_of(s, t, style, pair, hidden);
-            if (!carry_one(t, s, &spec, text))
+            if (!carry_one(t, s, &spec, turn, 1, text))
                 return false;
         }
     }
     return true;
 }
 
-/* On some numbers of ranks. */
+static bool carry_by_every_algorithm(moe_transport_t *t, void *context, char *text)
+{
+    const setting_t *s = context;
+    for (size_t style = 0; style < moe_style_count(); style++) {
+        const moe_layer_spec_t spec =
+            spec_of(s, t, style, FP8_AND_BF16, s->hidden[t->size % HIDDEN_SIZES]);
+        if (!carry_one(t, s, &spec, 0, moe_algorithm_count(), text))
+            return false;
+    }
+    return true;
+}
+
+/* On some numbers of ranks, in nodes of two where they fill them, else on one node. */
 static void carry(world_spec_t spec, void **state)
 {
     for (size_t i = 0; i < LENGTH(some_ranks); i++) {
         spec.ranks = some_ranks[i];
-        run_on(&spec, *state, short_rows, carry_in_every_way);
+        spec.ranks_per_node = spec.ranks % 2 == 0 ? 2 : 0;
+        run_on(&spec, *state, short_rows, carry_in_every_style);
     }
 }
 
@@ -69,15 +100,36 @@ static void carry(world_spec_t spec, void **state)
 static void test_skewed_tokens_arrive_in_every_way_on_1_to_8_ranks(void **state)
 {
     world_spec_t spec = {.skew = "zipf:1.0", .experts = 16, .top_k = 4, .tokens = 9, .seed = 1};
-    for (spec.ranks = 1; spec.ranks <= 8; spec.ranks++)
-        run_on(&spec, *state, short_rows, carry_in_every_way);
+    for (spec.ranks = 1; spec.ranks <= 8; spec.ranks++) {
+        spec.ranks_per_node = spec.ranks % 2 == 0 ? 2 : 0;
+        run_on(&spec, *state, short_rows,
+               spec.ranks > 6 ? carry_in_every_style : carry_by_every_algorithm);
+    }
+}
+
+static void test_nodes_of_every_size_carry_or_are_refused(void **state)
+{
+    /* 6 ranks do not fill nodes of 4, and 7 is more than there are: one node. */
+    static const size_t sizes[] = {1, 2, 3, 4, 6, 7};
+    world_spec_t spec = {.skew = "zipf:1.0", .experts = 9, .top_k = 4, .tokens = 7, .seed = 28};
+    spec.ranks = 6;
+    for (size_t i = 0; i < LENGTH(sizes); i++) {
+        spec.ranks_per_node = sizes[i];
+        run_on(&spec, *state, short_rows, carry_in_every_style);
+    }
+    spec.ranks = 4;
+    spec.ranks_per_node = 2;
+    run_on(&spec, *state, short_rows, carry_by_every_algorithm);
+    spec.ranks = 8;
+    spec.ranks_per_node = 4;
+    run_on(&spec, *state, short_rows, carry_in_every_style);
 }
 
 static void test_rows_longer_than_a_panel_arrive(void **state)
 {
     world_spec_t spec = {.experts = 4, .top_k = 2, .tokens = 5, .seed = 2};
     for (spec.ranks = 1; spec.ranks <= 3; spec.ranks++)
-        run_on(&spec, *state, long_rows, carry_in_every_way);
+        run_on(&spec, *state, long_rows, carry_in_every_style);
 }
 
 static void test_no_tokens_on_any_rank_are_carried(void **state)
@@ -90,12 +142,13 @@ static void test_ranks_may_hold_different_numbers_of_tokens(void **state)
     world_spec_t spec = {.skew = "zipf:0.8", .experts = 12, .top_k = 3, .tokens = 5, .seed = 3};
     for (size_t i = 1; i < LENGTH(some_ranks); i++) {
         spec.ranks = some_ranks[i];
+        spec.ranks_per_node = spec.ranks % 4 == 0 ? 4 : 1;
         spec.empty_rank = spec.ranks; /* counted from 1 */
         spec.fuller_rank = 1;
-        run_on(&spec, *state, short_rows, carry_in_every_way);
+        run_on(&spec, *state, short_rows, carry_in_every_style);
         spec.empty_rank = 1;
         spec.fuller_rank = spec.ranks;
-        run_on(&spec, *state, short_rows, carry_in_every_way);
+        run_on(&spec, *state, short_rows, carry_in_every_style);
     }
 }
 
@@ -151,8 +204,9 @@ static void test_experts_where_a_file_puts_them(void **state)
                                .top_k = 3,
                                .tokens = 8,
                                .ranks = 4,
+                               .ranks_per_node = 2,
                                .seed = 9};
-    run_on(&spec, *state, short_rows, carry_in_every_way);
+    run_on(&spec, *state, short_rows, carry_in_every_style);
     unlink(path);
 }
 
@@ -225,7 +279,7 @@ static void test_capacity_above_the_tokens_is_padding(void **state)
                                .ranks = 3,
                                .capacity = {.factor = 1, .min = 20},
                                .seed = 15};
-    run_on(&spec, *state, short_rows, carry_in_every_way);
+    run_on(&spec, *state, short_rows, carry_in_every_style);
 }
 
 /* ---- Several layers in the same buffers ---- */
@@ -235,9 +289,9 @@ typedef struct two_layers {
     const moe_device_t *host;
 } two_layers_t;
 
-static bool share_a_workspace(moe_transport_t *t, void *context, char *text)
+static bool share_a_workspace(moe_transport_t *t, const two_layers_t *two, const char *const *style,
+                              char *text)
 {
-    const two_layers_t *two = context;
     counting_device_t device;
     counting_device_init(&device, two->host);
     moe_layer_t *layer[2] = {0};
@@ -245,13 +299,13 @@ static bool share_a_workspace(moe_transport_t *t, void *context, char *text)
     for (size_t i = 0; i < 2; i++) {
         moe_layer_spec_t spec = {.transport = t,
                                  .device = &device.device,
-                                 .style = moe_style_at(2), /* rows differ from layer to layer */
                                  .algorithm = moe_algorithm_at(0),
                                  .workload = &two->world[i]->workload,
                                  .hidden = 33,
                                  .dtype = MOE_FP8,
                                  .combine_dtype = MOE_BF16,
                                  .data_seed = DATA_SEED};
+        RANK_EXPECT(moe_style_find(style[i], &spec.style, NULL) == MOE_OK);
         RANK_EXPECT(moe_layer_create(&spec, &layer[i], NULL) == MOE_OK);
     }
     RANK_EXPECT(moe_workspace_create(layer, 2, &workspace, NULL) == MOE_OK);
@@ -271,16 +325,36 @@ static bool share_a_workspace(moe_transport_t *t, void *context, char *text)
     return true;
 }
 
+/* Rows differ from layer to layer, and so does what lies between them. */
+static bool share_in_pairs(moe_transport_t *t, void *context, char *text)
+{
+    static const char *const pairs[][2] = {{"exact", "exact"},
+                                           {"dedup", "padded"},
+                                           {"two-hop", "slots"},
+                                           {"hier", "exact-per-expert"},
+                                           {"allgather", "two-hop"}};
+    for (size_t i = 0; i < LENGTH(pairs); i++) {
+        if (!share_a_workspace(t, context, pairs[i], text))
+            return false;
+    }
+    return true;
+}
+
 static void test_layers_share_their_buffers(void **state)
 {
-    world_spec_t spec = {
-        .skew = "zipf:1.2", .experts = 12, .top_k = 3, .tokens = 20, .ranks = 4, .seed = 16};
+    world_spec_t spec = {.skew = "zipf:1.2",
+                         .experts = 12,
+                         .top_k = 3,
+                         .tokens = 20,
+                         .ranks = 4,
+                         .ranks_per_node = 2,
+                         .seed = 16};
     world_t first, second;
     world_create(&first, &spec);
     spec.seed++;
     world_create(&second, &spec);
     two_layers_t two = {.world = {&first, &second}, .host = *state};
-    assert_int_equal(run_ranks(spec.ranks, share_a_workspace, &two), 0);
+    assert_int_equal(run_ranks(spec.ranks, share_in_pairs, &two), 0);
     world_destroy(&first);
     world_destroy(&second);
 }
@@ -289,6 +363,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_skewed_tokens_arrive_in_every_way_on_1_to_8_ranks),
+        cmocka_unit_test(test_nodes_of_every_size_carry_or_are_refused),
         cmocka_unit_test(test_rows_longer_than_a_panel_arrive),
         cmocka_unit_test(test_no_tokens_on_any_rank_are_carried),
         cmocka_unit_test(test_ranks_may_hold_different_numbers_of_tokens),

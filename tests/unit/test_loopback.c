@@ -158,6 +158,40 @@ static void test_messages_arrive_in_the_order_of_their_starts(void **state)
     }
 }
 
+/* Rank 1 sends the second message only after an answer to the first: waiting for both would not end. */
+static bool answer_in_between(moe_transport_t *t, void *context, char *text)
+{
+    (void)context;
+    char first = 0, second = 0, answer = 0;
+    const moe_row_type_t row = row_of(t, 1);
+    if (t->rank == 0) {
+        answer = 3;
+        RANK_EXPECT(t->ops->start_recv(t, &first, 1, row, 1, NULL) == MOE_OK);
+        RANK_EXPECT(t->ops->start_recv(t, &second, 1, row, 1, NULL) == MOE_OK);
+        RANK_EXPECT(t->ops->finish_but(t, 1, NULL) == MOE_OK);
+        RANK_EXPECT(first == 1);
+        RANK_EXPECT(t->ops->start_send(t, &answer, 1, row, 1, NULL) == MOE_OK);
+        RANK_EXPECT(t->ops->finish_but(t, 0, NULL) == MOE_OK);
+        RANK_EXPECT(second == 2);
+    } else {
+        first = 1, second = 2;
+        RANK_EXPECT(t->ops->start_send(t, &first, 1, row, 0, NULL) == MOE_OK);
+        RANK_EXPECT(t->ops->start_recv(t, &answer, 1, row, 0, NULL) == MOE_OK);
+        RANK_EXPECT(t->ops->finish_but(t, 5, NULL) == MOE_OK); /* fewer are under way */
+        RANK_EXPECT(t->ops->finish(t, NULL) == MOE_OK);
+        RANK_EXPECT(answer == 3);
+        RANK_EXPECT(t->ops->start_send(t, &second, 1, row, 0, NULL) == MOE_OK);
+        RANK_EXPECT(t->ops->finish(t, NULL) == MOE_OK);
+    }
+    return true;
+}
+
+static void test_the_latest_messages_need_not_be_waited_for(void **state)
+{
+    (void)state;
+    assert_int_equal(run_ranks(2, answer_in_between, NULL), 0);
+}
+
 /* A receiver that expects another size than is sent: both sides hear of it. */
 static bool disagree(moe_transport_t *t, void *context, char *text)
 {
@@ -338,6 +372,7 @@ int main(void)
         cmocka_unit_test(test_reductions_give_every_rank_the_same),
         cmocka_unit_test(test_nobody_passes_a_barrier_before_the_last),
         cmocka_unit_test(test_messages_arrive_in_the_order_of_their_starts),
+        cmocka_unit_test(test_the_latest_messages_need_not_be_waited_for),
         cmocka_unit_test(test_a_lost_row_is_seen_by_both_sides),
         cmocka_unit_test(test_messages_to_nobody_or_oneself_are_refused),
         cmocka_unit_test(test_blocks_that_do_not_fit_each_other_are_refused),

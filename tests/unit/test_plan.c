@@ -8,237 +8,81 @@
 
 #include <cmocka.h>
 
-#include "world.h"
+#include "plans_by_hand.h"
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
-/* A row in this test: which token it holds, and what expert has worked on it. */
-typedef struct row {
-    uint64_t token; /* global number; PADDING: zeros */
-    int32_t expert; /* NOBODY: none yet */
-} row_t;
+/* Rows of 4 bytes, and what travels behind them. */
+#define ROW_BYTES 4
 
-#define PADDING UINT64_MAX
-#define NOBODY  (-7)
-
-/* The plans of a style on all ranks. */
-typedef struct plans {
-    const world_t *world;
-    const moe_style_ops_t *style;
-    moe_plan_t *plan; /* [ranks] */
-    row_t **sent;     /* [ranks] send buffers; combine returns rows to them */
-    row_t **arrived;  /* [ranks] */
-} plans_t;
-
-/* counts[peers][local experts] as `rank` learns them. */
-static size_t *counts_for(const world_t *w, size_t rank)
+static void same_flow(const moe_flow_t *counted, const moe_flow_t *carried)
 {
-    const size_t first = w->placement.first[rank];
-    const size_t experts = w->placement.first[rank + 1] - first;
-    size_t *counts = world_array(w->ranks * experts, sizeof *counts);
-    for (size_t p = 0; p < w->ranks; p++) {
-        for (size_t l = 0; l < experts; l++) {
-            counts[p * experts + l] = w->batch[p]->counts[w->placement.expert_at[first + l]];
-        }
-    }
-    return counts;
+    const size_t list = carried->ranks * sizeof(size_t);
+    assert_int_equal(counted->bytes.logical, carried->bytes.logical);
+    assert_int_equal(counted->bytes.wire, carried->bytes.wire);
+    assert_int_equal(counted->bytes.padding, carried->bytes.padding);
+    assert_memory_equal(&counted->tiers, &carried->tiers, sizeof carried->tiers);
+    assert_memory_equal(counted->sent, carried->sent, list);
+    assert_memory_equal(counted->received, carried->received, list);
+    assert_memory_equal(counted->arriving, carried->arriving, list);
 }
 
-static void plans_create(plans_t *s, const world_t *w, const char *style)
-{
-    *s = (plans_t){.world = w,
-                   .style = style_named(style),
-                   .plan = world_array(w->ranks, sizeof *s->plan),
-                   .sent = world_array(w->ranks, sizeof *s->sent),
-                   .arrived = world_array(w->ranks, sizeof *s->arrived)};
-    for (size_t r = 0; r < w->ranks; r++) {
-        moe_plan_t *plan = &s->plan[r];
-        assert_int_equal(moe_plan_send(s->style, &w->sizes, w->batch[r], r, plan, NULL), MOE_OK);
-        size_t *counts = counts_for(w, r);
-        const bool needs_counts = s->style->metadata == MOE_METADATA_COUNTS;
-        assert_int_equal(moe_plan_receive(plan, &w->sizes, needs_counts ? counts : NULL, NULL),
-                         MOE_OK);
-        free(counts);
-        s->sent[r] = world_array(plan->hop.send_first[w->ranks], sizeof(row_t));
-        s->arrived[r] = world_array(plan->hop.recv_first[w->ranks], sizeof(row_t));
-    }
-}
-
-static void plans_destroy(plans_t *s)
-{
-    for (size_t r = 0; r < s->world->ranks; r++) {
-        moe_plan_destroy(&s->plan[r]);
-        assert_null(s->plan[r].hop.gather);
-        free(s->sent[r]);
-        free(s->arrived[r]);
-    }
-    free(s->plan);
-    free(s->sent);
-    free(s->arrived);
-}
-
-/* ---- The steps of a layer ---- */
-
-/* What one rank sends to another is what that one expects; running sums are right. */
-static void check_agreement(const plans_t *s)
-{
-    const size_t ranks = s->world->ranks;
-    for (size_t i = 0; i < ranks; i++) {
-        const moe_hop_t *hop = &s->plan[i].hop;
-        assert_int_equal(hop->peers, ranks);
-        assert_int_equal(hop->before, s->world->tokens[i]);
-        assert_int_equal(hop->send_first[0], 0);
-        assert_int_equal(hop->recv_first[0], 0);
-        for (size_t j = 0; j < ranks; j++) {
-            assert_int_equal(hop->send_rows[j], s->plan[j].hop.recv_rows[i]);
-            assert_int_equal(hop->send_first[j + 1], hop->send_first[j] + hop->send_rows[j]);
-            assert_int_equal(hop->recv_first[j + 1], hop->recv_first[j] + hop->recv_rows[j]);
-            if (hop->uniform) {
-                assert_int_equal(hop->send_rows[j], s->plan[0].hop.send_rows[0]);
-            }
-        }
-        assert_int_equal(hop->uniform, s->plan[0].hop.uniform);
-    }
-}
-
-/* The rows of the plan are those that are counted for reports. */
-static void check_counting(const plans_t *s)
+/* What is counted for reports is what the plans really carry, rank by rank and tier by tier. */
+static void check_counting(const hands_t *s, size_t ranks_per_node)
 {
     const world_t *w = s->world;
-    moe_sent_t sent = {.rows = world_array(w->ranks, sizeof(size_t)),
-                       .tokens = world_array(w->ranks, sizeof(size_t))};
+    size_t kept = 0;
     for (size_t r = 0; r < w->ranks; r++) {
-        const moe_hop_t *hop = &s->plan[r].hop;
-        moe_style_count_rows(s->style, &w->sizes, w->batch[r]->counts, &sent);
-        for (size_t p = 0; p < w->ranks; p++) {
-            size_t tokens = 0;
-            for (size_t i = hop->send_first[p]; i < hop->send_first[p + 1]; i++) {
-                tokens += hop->gather[i] != MOE_ROW_ZERO;
-            }
-            assert_int_equal(sent.rows[p], hop->send_rows[p]);
-            assert_int_equal(sent.tokens[p], tokens);
-        }
+        kept += w->batch[r]->kept_selections;
     }
-    free(sent.rows);
-    free(sent.tokens);
+    moe_flow_t dispatch, combine;
+    world_flows(w, s->style, ranks_per_node, ROW_BYTES, &dispatch, &combine);
+    same_flow(&dispatch, &s->dispatch);
+    same_flow(&combine, &s->combine);
+    assert_int_equal(dispatch.bytes.useful, kept * ROW_BYTES);
+    assert_int_equal(combine.bytes.useful, kept * ROW_BYTES);
+    moe_flow_destroy(&dispatch);
+    moe_flow_destroy(&combine);
 }
 
-static void pack(const plans_t *s)
+static void carry_style(const world_t *w, const moe_style_ops_t *style, size_t ranks_per_node)
 {
-    for (size_t r = 0; r < s->world->ranks; r++) {
-        const moe_hop_t *hop = &s->plan[r].hop;
-        for (size_t i = 0; i < hop->send_first[hop->peers]; i++) {
-            const size_t token = hop->gather[i];
-            assert_true(token == MOE_ROW_ZERO || token < hop->before);
-            s->sent[r][i] =
-                (row_t){.token = token == MOE_ROW_ZERO ? PADDING : s->world->first_token[r] + token,
-                        .expert = NOBODY};
-        }
-    }
+    hands_t hands;
+    hands_create(&hands, w, style, ranks_per_node, ROW_BYTES);
+    carry_by_hand(&hands);
+    check_counting(&hands, ranks_per_node);
+    hands_destroy(&hands);
 }
 
-static void move(const plans_t *s, bool back)
+/* The plan of a style that cannot be with these nodes. */
+static void check_refusal(const world_t *w, const moe_style_ops_t *style)
 {
-    for (size_t i = 0; i < s->world->ranks; i++) {
-        for (size_t j = 0; j < s->world->ranks; j++) {
-            const moe_hop_t *from = &s->plan[i].hop, *to = &s->plan[j].hop;
-            row_t *here = s->sent[i] + from->send_first[j];
-            row_t *there = s->arrived[j] + to->recv_first[i];
-            memcpy(back ? here : there, back ? there : here, from->send_rows[j] * sizeof *here);
-        }
-    }
+    moe_plan_t plan = {.rank = 77};
+    moe_error_t error = {0};
+    assert_int_equal(
+        moe_plan_create(style, &w->workload, &w->sizes, w->batch[0], 0, NULL, &plan, &error),
+        MOE_BAD_INPUT);
+    assert_non_null(strstr(error.text, style->name));
+    assert_non_null(strstr(error.text, "--ranks-per-node"));
+    assert_int_equal(plan.rank, 77);
 }
 
-/* Every expert must find the kept tokens of all ranks, by rank, ascending, each rank's followed by
- * its padding; nothing else, and nothing twice. */
-static void check_expert_rows(const plans_t *s, size_t rank, size_t local, const row_t *rows)
-{
-    const world_t *w = s->world;
-    const int32_t expert = w->placement.expert_at[w->placement.first[rank] + local];
-    size_t at = s->plan[rank].expert_first[local];
-    for (size_t p = 0; p < w->ranks; p++) {
-        const moe_batch_t *b = w->batch[p];
-        const size_t block = s->style->block_rows(&w->sizes, b->counts[expert]);
-        for (size_t i = 0; i < b->table.tokens * b->table.top_k; i++) {
-            if (b->kept[i] && b->table.expert[i] == expert) {
-                assert_true(rows[at].token == w->first_token[p] + i / b->table.top_k);
-                at++;
-            }
-        }
-        for (size_t i = b->counts[expert]; i < block; i++) {
-            assert_true(rows[at++].token == PADDING);
-        }
-    }
-    assert_int_equal(at, s->plan[rank].expert_first[local + 1]);
-}
-
-/* Arranges what arrived by expert, lets the experts sign every row, and puts them back. */
-static void visit_experts(const plans_t *s, size_t rank)
-{
-    const moe_plan_t *plan = &s->plan[rank];
-    const size_t rows = plan->hop.recv_first[plan->hop.peers];
-    row_t *sorted = world_array(rows, sizeof *sorted);
-    assert_int_equal(plan->expert_first[plan->local_experts], rows);
-    assert_int_equal(plan->expert_gather == NULL, plan->expert_return == NULL);
-    for (size_t i = 0; i < rows; i++) {
-        const size_t from = plan->expert_gather != NULL ? plan->expert_gather[i] : i;
-        assert_true(from < rows);
-        sorted[i] = s->arrived[rank][from];
-    }
-    for (size_t l = 0; l < plan->local_experts; l++) {
-        check_expert_rows(s, rank, l, sorted);
-        for (size_t i = plan->expert_first[l]; i < plan->expert_first[l + 1]; i++) {
-            sorted[i].expert = s->world->placement.expert_at[s->world->placement.first[rank] + l];
-        }
-    }
-    for (size_t i = 0; i < rows; i++) {
-        s->arrived[rank][i] = sorted[plan->expert_return != NULL ? plan->expert_return[i] : i];
-    }
-    free(sorted);
-}
-
-/* The terms of every token are the outputs of its kept experts for it, with its weights. */
-static void check_reduction(const plans_t *s, size_t rank)
-{
-    const moe_hop_t *hop = &s->plan[rank].hop;
-    const moe_batch_t *b = s->world->batch[rank];
-    size_t term = 0;
-    for (size_t t = 0; t < hop->before; t++) {
-        assert_int_equal(hop->reduce_first[t], term);
-        for (size_t i = t * b->table.top_k; i < (t + 1) * b->table.top_k; i++) {
-            if (!b->kept[i]) {
-                continue;
-            }
-            const row_t back = s->sent[rank][hop->reduce_row[term]];
-            assert_true(back.token == s->world->first_token[rank] + t);
-            assert_int_equal(back.expert, b->table.expert[i]);
-            assert_true(hop->reduce_weight[term] == b->table.weight[i]);
-            term++;
-        }
-    }
-    assert_int_equal(hop->reduce_first[hop->before], term);
-    assert_int_equal(term, b->kept_selections);
-}
-
+/* Every style, on nodes of every size: those that ranks do not fill are for those styles that do not
+ * go by nodes. */
 static void carry_out(const world_spec_t *spec)
 {
     world_t w;
     world_create(&w, spec);
-    for (size_t i = 0; i < moe_style_count(); i++) {
-        plans_t plans;
-        plans_create(&plans, &w, moe_style_at(i)->name);
-        check_agreement(&plans);
-        check_counting(&plans);
-        pack(&plans);
-        move(&plans, false);
-        for (size_t r = 0; r < w.ranks; r++) {
-            visit_experts(&plans, r);
+    for (size_t g = 0; g <= w.ranks; g++) {
+        w.workload.ranks_per_node = w.sizes.ranks_per_node = g;
+        for (size_t i = 0; i < moe_style_count(); i++) {
+            const moe_style_ops_t *style = moe_style_at(i);
+            if (style->by_node && g > 0 && w.ranks % g != 0) {
+                check_refusal(&w, style);
+            } else {
+                carry_style(&w, style, g > 0 ? g : w.ranks);
+            }
         }
-        move(&plans, true);
-        for (size_t r = 0; r < w.ranks; r++) {
-            check_reduction(&plans, r);
-        }
-        plans_destroy(&plans);
     }
     world_destroy(&w);
 }
@@ -341,12 +185,12 @@ static void check_claim(size_t experts, size_t ranks, const char *style, bool un
     const world_spec_t spec = {.experts = experts, .top_k = 1, .ranks = ranks, .tokens = 12};
     world_t w;
     world_create(&w, &spec);
-    plans_t plans;
-    plans_create(&plans, &w, style);
+    hands_t hands;
+    hands_create(&hands, &w, style_named(style), 1, ROW_BYTES);
     for (size_t r = 0; r < ranks; r++) {
-        assert_int_equal(plans.plan[r].hop.uniform, uniform);
+        assert_int_equal(hands.hand[r].plan.hop.uniform, uniform);
     }
-    plans_destroy(&plans);
+    hands_destroy(&hands);
     world_destroy(&w);
 }
 
@@ -356,6 +200,9 @@ static void test_only_equal_blocks_are_uniform(void **state)
     check_claim(8, 4, "padded", true);
     check_claim(8, 4, "padded-max", true);
     check_claim(8, 4, "exact", false);
+    check_claim(8, 4, "slots", false);
+    check_claim(8, 4, "hier", false);
+    check_claim(8, 4, "allgather", false); /* one copy of the rows goes to all */
     check_claim(10, 4, "padded", false);
     check_claim(3, 4, "padded-max", false);
     check_claim(1, 1, "padded", true);
@@ -374,12 +221,12 @@ static void test_rows_are_rearranged_only_where_they_must_be(void **state)
             .experts = cases[i].experts, .top_k = 1, .ranks = cases[i].ranks, .tokens = 12};
         world_t w;
         world_create(&w, &spec);
-        plans_t plans;
-        plans_create(&plans, &w, "exact");
+        hands_t hands;
+        hands_create(&hands, &w, style_named("exact"), 1, ROW_BYTES);
         for (size_t r = 0; r < w.ranks; r++) {
-            assert_int_equal(plans.plan[r].expert_gather != NULL, cases[i].rearranged);
+            assert_int_equal(hands.hand[r].plan.expert_gather != NULL, cases[i].rearranged);
         }
-        plans_destroy(&plans);
+        hands_destroy(&hands);
         world_destroy(&w);
     }
 }

@@ -258,7 +258,7 @@ static void test_a_full_disk_is_seen_in_the_middle_of_a_long_record(void **state
 #define EXCHANGE_HEADER                                                                            \
     "record,style,algorithm,phase,layer,reps,warmup,converged,median_us,ci_low_us,ci_high_us,"     \
     "min_us,p95_us,p99_us,slowest_rank,algbw_GBps,busbw_GBps,bound_us,efficiency,bytes_useful,"    \
-    "bytes_logical,bytes_wire,bytes_padding,errors\n"
+    "bytes_logical,bytes_wire,bytes_padding,errors,bytes_per_pair\n"
 #define ITERATION_HEADER                                                                           \
     "record,style,algorithm,pass,layers,reps,warmup,converged,slowest_rank,time_ms_iteration,"     \
     "time_ms_compute,time_ms_metadata,time_ms_permute,time_ms_dispatch,time_ms_combine,"           \
@@ -282,7 +282,7 @@ static void test_csv_flattens_records_under_the_columns_of_their_kind(void **sta
                  "\"bytes\":{\"useful\":1,\"logical\":2,\"wire\":9007199254740993,\"padding\":0}}");
     assert_holds(files->csv, EXCHANGE_HEADER
                  "exchange,padded,native,dispatch,3,30,5,true,12.345,,,11,,,2,1.5,,,,1,2,"
-                 "9007199254740993,0,0\n");
+                 "9007199254740993,0,0,\n");
     moe_recorder_destroy(recorder);
 }
 
@@ -318,10 +318,11 @@ static void test_csv_repeats_the_header_where_the_kind_changes(void **state)
     recorder = recorder_for(NULL, files->csv);
     write_record(recorder, "{\"record\":\"exchange\",\"style\":\"exact\"}");
     moe_recorder_destroy(recorder);
-    assert_holds(files->csv, TRAFFIC_HEADER "traffic,exact,,,,,,,,,,\n"
-                                            "traffic,padded,,,,,,,,,,\n" EXCHANGE_HEADER
-                                            "exchange,exact,,,,,,,,,,,,,,,,,,,,,,\n" EXCHANGE_HEADER
-                                            "exchange,exact,,,,,,,,,,,,,,,,,,,,,,\n");
+    assert_holds(files->csv,
+                 TRAFFIC_HEADER "traffic,exact,,,,,,,,,,\n"
+                                "traffic,padded,,,,,,,,,,\n" EXCHANGE_HEADER
+                                "exchange,exact,,,,,,,,,,,,,,,,,,,,,,,\n" EXCHANGE_HEADER
+                                "exchange,exact,,,,,,,,,,,,,,,,,,,,,,,\n");
 }
 
 static void test_csv_quotes_as_rfc_4180_says(void **state)

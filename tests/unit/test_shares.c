@@ -14,8 +14,8 @@ static void test_columns_and_parts_have_the_names_of_the_records(void **state)
     (void)state;
     static const char *const parts[MOE_PARTS] = {"compute",  "metadata", "permute",
                                                  "dispatch", "combine",  "allreduce"};
-    static const char *const columns[MOE_LAYER_COLUMNS] = {"dispatch", "combine", "total",
-                                                           "metadata", "permute", "unpermute"};
+    static const char *const columns[MOE_LAYER_COLUMNS] = {
+        "dispatch", "combine", "total", "metadata", "schedule", "permute", "unpermute"};
     for (int p = 0; p < MOE_PARTS; p++)
         assert_string_equal(moe_part_name((moe_part_t)p), parts[p]);
     for (int c = 0; c < MOE_LAYER_COLUMNS; c++)

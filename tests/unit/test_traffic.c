@@ -18,7 +18,7 @@
 static void test_every_style_is_found_by_its_name(void **state)
 {
     (void)state;
-    assert_int_equal(moe_style_count(), 3);
+    assert_int_equal(moe_style_count(), 9);
     for (size_t i = 0; i < moe_style_count(); i++) {
         const moe_style_ops_t *style = moe_style_at(i);
         assert_ptr_equal(style_named(style->name), style);
@@ -225,22 +225,39 @@ static void test_balanced_traffic_needs_no_padding(void **state)
 
 /* ---- Metadata ---- */
 
+static void check_metadata(const char *style, const moe_sizes_t *sizes, const size_t expected[4])
+{
+    for (size_t r = 0; r < 4; r++) {
+        assert_int_equal(moe_style_metadata_bytes(style_named(style), sizes, r), expected[r]);
+    }
+}
+
 static void test_metadata_is_eight_bytes_a_count(void **state)
 {
     (void)state;
     moe_placement_t placement;
     assert_int_equal(moe_placement_create("block", 10, 4, &placement, NULL), MOE_OK);
-    const size_t others[] = {7, 7, 8, 8}; /* 3, 3, 2 and 2 experts are a rank's own */
-    for (size_t r = 0; r < 4; r++) {
-        assert_int_equal(moe_style_metadata_bytes(style_named("exact"), &placement, r),
-                         8 * others[r]);
-        assert_int_equal(moe_style_metadata_bytes(style_named("padded-max"), &placement, r), 8);
-        assert_int_equal(moe_style_metadata_bytes(style_named("padded"), &placement, r), 0);
+    moe_sizes_t sizes = {.placement = &placement, .top_k = 2, .ranks_per_node = 2};
+    /* 3, 3, 2 and 2 experts are a rank's own. */
+    const size_t counts[4] = {56, 56, 64, 64}, one[4] = {8, 8, 8, 8}, none[4] = {0};
+    const size_t three[4] = {24, 24, 24, 24}, two[4] = {16, 16, 16, 16};
+    check_metadata("exact", &sizes, counts);
+    check_metadata("exact-per-expert", &sizes, counts);
+    check_metadata("padded-max", &sizes, one);
+    const char *const silent[] = {"padded", "allgather", "slots", "hier"};
+    for (size_t i = 0; i < LENGTH(silent); i++) {
+        check_metadata(silent[i], &sizes, none);
     }
+    check_metadata("dedup", &sizes, three); /* rows to each other rank */
+    check_metadata("two-hop", &sizes, two); /* to the other node, and the other rank of this one */
+    sizes.ranks_per_node = 1;
+    check_metadata("two-hop", &sizes, three);
+    sizes.ranks_per_node = 0; /* all on one */
+    check_metadata("two-hop", &sizes, three);
     moe_placement_destroy(&placement);
     assert_int_equal(moe_placement_create("block", 10, 1, &placement, NULL), MOE_OK);
     for (size_t i = 0; i < moe_style_count(); i++) {
-        assert_int_equal(moe_style_metadata_bytes(moe_style_at(i), &placement, 0), 0);
+        assert_int_equal(moe_style_metadata_bytes(moe_style_at(i), &sizes, 0), 0);
     }
     moe_placement_destroy(&placement);
 }

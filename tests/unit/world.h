@@ -15,6 +15,8 @@ typedef struct world_spec {
     size_t fuller_rank; /* ... and this one minus 1 has 10 more; 0: none */
     moe_capacity_spec_t capacity;
     uint64_t seed;
+    size_t ranks_per_node;      /* 0: all on one */
+    size_t n_group, topk_group; /* of group-limited */
 } world_spec_t;
 
 typedef struct world {
@@ -37,7 +39,11 @@ static inline void *world_array(size_t count, size_t size)
 
 static inline void world_route(world_t *w, const world_spec_t *s)
 {
-    moe_routing_spec_t spec = {.experts = s->experts, .top_k = s->top_k, .seed = s->seed};
+    moe_routing_spec_t spec = {.experts = s->experts,
+                               .top_k = s->top_k,
+                               .n_group = s->n_group,
+                               .topk_group = s->topk_group,
+                               .seed = s->seed};
     assert_int_equal(moe_gate_find(s->gate != NULL ? s->gate : "softmax", &spec.gate, NULL),
                      MOE_OK);
     assert_int_equal(
@@ -67,7 +73,8 @@ static inline void world_create(world_t *w, const world_spec_t *s)
                                    .tokens = w->tokens,
                                    .first_token = w->first_token,
                                    .capacity = s->capacity,
-                                   .step = 1};
+                                   .step = 1,
+                                   .ranks_per_node = s->ranks_per_node};
     size_t count_max = 0;
     for (size_t r = 0; r < s->ranks; r++) {
         assert_int_equal(moe_batch_create(&w->workload, r, &w->batch[r], NULL), MOE_OK);
@@ -98,19 +105,29 @@ static inline const moe_style_ops_t *style_named(const char *name)
     return style;
 }
 
-/* What all ranks send in a style, added up. The caller destroys *out. */
+/* What all ranks send in a style, added up, with rows of row_bytes and what travels behind them. The
+ * caller destroys both; ranks_per_node is of the tiers alone. */
+static inline void world_flows(const world_t *w, const moe_style_ops_t *style,
+                               size_t ranks_per_node, size_t row_bytes, moe_flow_t *dispatch,
+                               moe_flow_t *combine)
+{
+    const size_t side = moe_style_side_bytes(style, &w->sizes);
+    assert_int_equal(moe_flow_create(w->ranks, ranks_per_node, row_bytes + side, dispatch, NULL),
+                     MOE_OK);
+    assert_int_equal(moe_flow_create(w->ranks, ranks_per_node, row_bytes, combine, NULL), MOE_OK);
+    for (size_t r = 0; r < w->ranks; r++) {
+        moe_flow_add_batch(style, &w->sizes, w->batch[r], r, 0, dispatch, combine);
+    }
+}
+
+/* Of dispatch alone, or of combine. */
 static inline void world_flow(const world_t *w, const char *style, size_t ranks_per_node,
                               size_t row_bytes, bool backward, moe_flow_t *out)
 {
-    moe_sent_t sent = {.rows = world_array(w->ranks, sizeof(size_t)),
-                       .tokens = world_array(w->ranks, sizeof(size_t))};
-    assert_int_equal(moe_flow_create(w->ranks, ranks_per_node, row_bytes, out, NULL), MOE_OK);
-    for (size_t r = 0; r < w->ranks; r++) {
-        moe_style_count_rows(style_named(style), &w->sizes, w->batch[r]->counts, &sent);
-        moe_flow_add(out, r, &sent, w->batch[r]->kept_selections, backward);
-    }
-    free(sent.rows);
-    free(sent.tokens);
+    moe_flow_t dispatch, combine;
+    world_flows(w, style_named(style), ranks_per_node, row_bytes, &dispatch, &combine);
+    *out = backward ? combine : dispatch;
+    moe_flow_destroy(backward ? &dispatch : &combine);
 }
 
 #endif
