@@ -10,7 +10,7 @@ typedef struct command_entry {
     const char *where;                 /* "[MPI]" or "" */
 } command_entry_t;
 
-extern const command_entry_t layer_command, iteration_command, pattern_command, models_command,
-    info_command;
+extern const command_entry_t layer_command, iteration_command, alltoallv_command, pattern_command,
+    models_command, info_command;
 
 #endif

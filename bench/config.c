@@ -62,6 +62,8 @@ static moe_status_t read_shape(config_t *c, moe_error_t *error)
         {OPT_EXPERT_FFN, 1, (size_t)1 << 24, &m->expert_ffn},
         {OPT_EXPERTS, 1, MOE_MAX_EXPERTS, &m->experts},
         {OPT_TOP_K, 1, MOE_MAX_TOP_K, &m->top_k},
+        {OPT_N_GROUP, 0, MOE_MAX_GROUPS, &m->n_group},
+        {OPT_TOPK_GROUP, 0, MOE_MAX_GROUPS, &m->topk_group},
         {OPT_LAYERS, 1, MOE_MAX_LAYERS, &m->layers},
         {OPT_FIRST_DENSE, 0, MOE_MAX_LAYERS, &m->first_dense},
         {OPT_MOE_EVERY, 1, MOE_MAX_LAYERS, &m->moe_every},
@@ -72,6 +74,9 @@ static moe_status_t read_shape(config_t *c, moe_error_t *error)
         if (status != MOE_OK) {
             return status;
         }
+    }
+    if (m->n_group == 0 && !c->options.given[OPT_TOPK_GROUP]) {
+        m->topk_group = 0; /* the preset's limit went with its groups */
     }
     return moe_model_check(m, error);
 }
@@ -133,19 +138,29 @@ static moe_status_t read_model(config_t *c, moe_error_t *error)
 
 /* ---- Routing ---- */
 
+static moe_status_t read_gate(config_t *c, moe_error_t *error)
+{
+    const moe_gate_ops_t **gate = &c->routing.gate;
+    const char *name = given(c, OPT_GATE);
+    if (name != NULL) {
+        return config_name_option(OPT_GATE, moe_gate_find(name, gate, error), error);
+    }
+    if (c->model.n_group > 0) {
+        return moe_gate_find("group-limited", gate, error);
+    }
+    return moe_gate_find(c->model.gate, gate, NULL) == MOE_OK
+               ? MOE_OK
+               : moe_gate_find("softmax", gate, error);
+}
+
 static moe_status_t read_routing(config_t *c, moe_error_t *error)
 {
-    const char *gate = given(c, OPT_GATE);
-    moe_status_t status;
-    c->routing = (moe_routing_spec_t){.experts = c->model.experts, .top_k = c->model.top_k};
+    c->routing = (moe_routing_spec_t){.experts = c->model.experts,
+                                      .top_k = c->model.top_k,
+                                      .n_group = c->model.n_group,
+                                      .topk_group = c->model.topk_group};
     c->placement = c->options.value[OPT_PLACEMENT];
-    if (gate != NULL) {
-        status = config_name_option(OPT_GATE, moe_gate_find(gate, &c->routing.gate, error), error);
-    } else if (moe_gate_find(c->model.gate, &c->routing.gate, NULL) != MOE_OK) {
-        status = moe_gate_find("softmax", &c->routing.gate, error);
-    } else {
-        status = MOE_OK;
-    }
+    moe_status_t status = read_gate(c, error);
     if (status == MOE_OK) {
         status = moe_skew_parse("--skew", c->options.value[OPT_SKEW], &c->routing.skew, error);
     }
@@ -222,6 +237,7 @@ static moe_status_t read_styles(config_t *c, moe_error_t *error)
     if (list != NULL && strcmp(list, "all") != 0) {
         return read_list(c, "--style", list, add_style, error);
     }
+    c->all_styles = true;
     for (size_t i = 0; i < moe_style_count() && i < MAX_LIST; i++) {
         c->style[c->styles++] = moe_style_at(i);
     }
@@ -377,7 +393,7 @@ moe_status_t config_read(const command_t *command, int argc, char **argv, config
         {GROUP_LAYOUT, read_layout},     {GROUP_STYLE, read_styles},
         {GROUP_EXCHANGE, read_exchange}, {GROUP_COMPUTE, read_compute},
         {GROUP_MEASURE, read_measure},   {GROUP_OUTPUT | GROUP_LIST, read_output},
-        {GROUP_LIST, read_sequence},
+        {GROUP_LIST, read_sequence},     {GROUP_RAW, config_read_raw},
     };
     *out = (config_t){.command = command, .argc = argc, .argv = argv};
     /* argv[1] is the subcommand; the parser takes it for the program's name. */

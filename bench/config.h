@@ -12,6 +12,9 @@
 
 #define MAX_LIST 16 /* styles, algorithms named in a list */
 
+/* What alltoallv exchanges. */
+typedef enum raw_source { RAW_SIZES, RAW_MATRIX, RAW_PATTERN } raw_source_t;
+
 typedef struct config {
     const command_t *command;
     options_t options;
@@ -34,9 +37,16 @@ typedef struct config {
 
     const moe_style_ops_t *style[MAX_LIST];
     size_t styles;
+    bool all_styles; /* asked for as such: those that cannot be are left out */
     const moe_algorithm_ops_t *algorithm[MAX_LIST];
     size_t algorithms;
     bool loopback;
+
+    raw_source_t source;
+    size_t first_size, last_size, size_step; /* bytes a pair */
+    bool size_adds;                          /* the step is added, else it is a factor */
+    double link_bandwidth;                   /* bytes a second; 0: not given */
+    bool measure_link;
 
     const char *compute;
     size_t threads;
@@ -47,6 +57,7 @@ typedef struct config {
     double timeout;
     moe_check_t check;
 
+    bool alternate; /* algorithms in turn within a repetition */
     bool raw, per_rank, quiet;
     bool stdout_taken; /* by records: the table then goes to stderr */
 } config_t;
@@ -54,6 +65,11 @@ typedef struct config {
 /* Parses and checks everything that can be checked without knowing the ranks. */
 moe_status_t config_read(const command_t *command, int argc, char **argv, config_t *out,
                          moe_error_t *error);
+
+/* The options of GROUP_RAW: part of config_read(). */
+moe_status_t config_read_raw(config_t *config, moe_error_t *error);
+/* The size after `size`; false behind the last. */
+bool config_next_size(const config_t *config, size_t size, size_t *out);
 
 /* Puts the option in front of a message of the library, which does not know of options; returns
  * status. */

@@ -193,9 +193,11 @@ static moe_status_t prepare_run(iteration_run_t *run, moe_error_t *error)
                           ? run->total_moe
                           : c->measure_layers;
     run->measured_dense = c->measure_layers == 0 ? run->total_dense : run->total_dense > 0;
-    moe_status_t status = world_agree(
-        w, layer_set_create(c, w->all->rank - w->group->rank, measured, &run->layers, error),
-        error);
+    moe_status_t status =
+        world_agree(w,
+                    layer_set_create(c, w->all->rank - w->group->rank, w->ranks_per_node, measured,
+                                     &run->layers, error),
+                    error);
     if (status == MOE_OK) {
         status = layer_set_fits(&run->layers, w, error);
     }
@@ -221,7 +223,7 @@ static moe_status_t run_iteration(world_t *w, moe_error_t *error)
     }
     if (status == MOE_OK && w->table != NULL) {
         fprintf(w->table, "\n");
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; i < c->styles * c->algorithms; i++) {
             print_answer(&run, &outcomes[i]);
         }
     }

@@ -20,8 +20,8 @@ static bool has_part(const iteration_run_t *run, const moe_style_ops_t *style, m
 void print_iteration_columns(FILE *out)
 {
     fprintf(out,
-            "\n%-11s %-9s %-26s %9s %9s %9s %9s %9s %9s  %-20s %-20s %-20s %s\n"
-            "%-11s %-9s %-26s %9s %9s %9s %9s %9s %9s  %-20s %-20s %-20s %s\n",
+            "\n%-16s %-12s %-26s %9s %9s %9s %9s %9s %9s  %-20s %-20s %-20s %s\n"
+            "%-16s %-12s %-26s %9s %9s %9s %9s %9s %9s  %-20s %-20s %-20s %s\n",
             "style", "algorithm", "iteration ms [95 % int.]", "compute", "metadata", "permute",
             "dispatch", "combine", "allreduce", "a2a share %", "serial share %", "exposed share %",
             "slowest", "", "", "slowest rank", "ms", "ms", "ms", "ms", "ms", "ms",
@@ -33,7 +33,7 @@ void print_outcome(const iteration_run_t *run, const outcome_t *o, const moe_ser
     FILE *out = run->world->table;
     char whole[64];
     format_interval(whole, sizeof whole, &o->whole, 1e3, 2);
-    fprintf(out, "%-11s %-9s %-26s", o->style->name, o->algorithm, whole);
+    fprintf(out, "%-16s %-12s %-26s", o->style->name, o->algorithm, whole);
     for (int p = 0; p < MOE_PARTS; p++) {
         char part[24];
         format_or_na(part, sizeof part, has_part(run, o->style, (moe_part_t)p), o->part[p] * 1e3,

@@ -1,10 +1,13 @@
 /* moe-a2a layer: dispatch and combine of one MoE layer, styles and algorithms beside each other. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "commands.h"
+#include "layer_summary.h"
 #include "layers.h"
 #include "measured.h"
 #include "moe/iteration.h"
+#include "moe/system.h"
 
 static const command_t command = {
     .name = "layer",
@@ -18,11 +21,12 @@ static const command_t command = {
             "  mpirun -np 4 moe-a2a layer --model olmoe-1b-7b --tokens 256 --skew zipf:1.0",
     .groups = GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_EXCHANGE |
               GROUP_MEASURE | GROUP_OUTPUT | GROUP_SAMPLES,
+    .standard_style = "padded,padded-max,exact",
 };
 
 /* Order of the lines of a table: as a token passes. */
 static const moe_layer_column_t printed[] = {
-    MOE_LAYER_METADATA, MOE_LAYER_PERMUTE,   MOE_LAYER_DISPATCH,
+    MOE_LAYER_METADATA, MOE_LAYER_SCHEDULE,  MOE_LAYER_PERMUTE, MOE_LAYER_DISPATCH,
     MOE_LAYER_COMBINE,  MOE_LAYER_UNPERMUTE, MOE_LAYER_TOTAL,
 };
 
@@ -35,20 +39,23 @@ typedef struct style_run {
     size_t metadata_bytes;
     size_t layer; /* its number in the model */
     size_t errors;
+    const char *chosen;       /* what carries it: another algorithm, with `best` */
+    layer_outcome_t *outcome; /* of the style and algorithm under way */
 } style_run_t;
 
 static void print_columns(FILE *out)
 {
-    fprintf(out, "\n%-11s %-9s %-9s %10s %10s %8s  %-34s %10s %8s %8s %7s\n", "style", "algorithm",
+    fprintf(out, "\n%-16s %-12s %-9s %10s %10s %8s  %-34s %10s %8s %8s %7s\n", "style", "algorithm",
             "phase", "useful", "wire", "padding", "median us [95 % interval]", "p99 us", "algbw",
             "busbw", "slowest");
-    fprintf(out, "%-11s %-9s %-9s %10s %10s %8s  %-34s %10s %8s %8s %7s\n", "", "", "", "MB", "MB",
+    fprintf(out, "%-16s %-12s %-9s %10s %10s %8s  %-34s %10s %8s %8s %7s\n", "", "", "", "MB", "MB",
             "% wire", "", "", "GB/s", "GB/s", "rank");
 }
 
 static bool has_phase(const style_run_t *run, moe_layer_column_t column)
 {
-    return column != MOE_LAYER_METADATA || run->style->metadata != MOE_METADATA_NONE;
+    return (column != MOE_LAYER_METADATA || run->style->metadata != MOE_METADATA_NONE) &&
+           (column != MOE_LAYER_SCHEDULE || run->algorithm->schedule != NULL);
 }
 
 /* Bytes of a phase over all ranks; false where it moves none. */
@@ -106,7 +113,7 @@ static void print_line(const style_run_t *run, moe_layer_column_t column,
         const double port = moe_flow_busbw(flow, summary->median);
         format_or_na(busbw, sizeof busbw, port > 0, port / 1e9, 2);
     }
-    fprintf(out, "%-11s %-9s %-9s %10s %10s %8s  %-34s %10s %8s %8s %7zu%s\n", run->style->name,
+    fprintf(out, "%-16s %-12s %-9s %10s %10s %8s  %-34s %10s %8s %8s %7zu%s\n", run->style->name,
             run->algorithm->name, moe_layer_column_name(column), useful, wire, padding, times, p99,
             algbw, busbw, slowest,
             column == MOE_LAYER_TOTAL && !series->converged ? "  not converged" : "");
@@ -132,6 +139,9 @@ static moe_status_t record_line(const style_run_t *run, moe_layer_column_t colum
     json_t *record = json_pack("{s:s, s:s, s:s, s:s, s:I}", "record", "exchange", "style",
                                run->style->name, "algorithm", run->algorithm->name, "phase",
                                moe_layer_column_name(column), "layer", (json_int_t)run->layer);
+    if (strcmp(run->chosen, run->algorithm->name) != 0) {
+        json_object_set_new(record, "chosen", json_string(run->chosen));
+    }
     moe_status_t status = add_series(record, series, column, summary, error);
     if (status != MOE_OK) {
         json_decref(record);
@@ -167,6 +177,9 @@ static moe_status_t report(const style_run_t *run, const moe_series_t *series, m
         if (w->all->rank == 0) {
             status = record_line(run, column, series, &summary, error);
         }
+        if (status == MOE_OK && w->all->rank == 0) {
+            run->outcome->time[column] = summary;
+        }
         if (status == MOE_OK && w->table != NULL) {
             print_line(run, column, series, &summary);
         }
@@ -197,6 +210,7 @@ static moe_status_t run_algorithm(style_run_t *run, exchange_set_t *exchanges, s
     if (status == MOE_OK) {
         status = exchange_set_check(exchanges, w, &run->errors, error);
     }
+    run->chosen = run->outcome->chosen = moe_layer_chosen(exchanges->layer[0]);
     *all_errors += run->errors;
     moe_series_t series = {0};
     if (status == MOE_OK) {
@@ -211,8 +225,15 @@ static moe_status_t run_algorithm(style_run_t *run, exchange_set_t *exchanges, s
     return status;
 }
 
+static moe_tiers_t add_tiers(const moe_tiers_t *a, const moe_tiers_t *b)
+{
+    return (moe_tiers_t){.self = a->self + b->self,
+                         .intra_node = a->intra_node + b->intra_node,
+                         .inter_node = a->inter_node + b->inter_node};
+}
+
 static moe_status_t run_style(world_t *w, const layer_set_t *set, const moe_style_ops_t *style,
-                              size_t *all_errors, moe_error_t *error)
+                              layer_outcome_t *outcomes, size_t *all_errors, moe_error_t *error)
 {
     const config_t *c = &w->config;
     style_run_t run = {.world = w, .style = style, .layer = set->layer[0]};
@@ -231,6 +252,11 @@ static moe_status_t run_style(world_t *w, const layer_set_t *set, const moe_styl
     w->running = status == MOE_OK;
     for (size_t a = 0; status == MOE_OK && a < c->algorithms; a++) {
         run.algorithm = c->algorithm[a];
+        run.outcome = &outcomes[a];
+        *run.outcome =
+            (layer_outcome_t){.style = style,
+                              .algorithm = run.algorithm,
+                              .tiers = add_tiers(&run.dispatch.tiers, &run.combine.tiers)};
         status = run_algorithm(&run, &exchanges, all_errors, error);
     }
     moe_flow_destroy(&run.dispatch);
@@ -261,8 +287,16 @@ static moe_status_t run_layer(world_t *w, moe_error_t *error)
 {
     layer_set_t set = {0};
     size_t errors = 0;
-    moe_status_t status = world_agree(
-        w, layer_set_create(&w->config, w->all->rank - w->group->rank, 1, &set, error), error);
+    const size_t count = w->config.styles * w->config.algorithms;
+    layer_outcome_t *outcomes = NULL;
+    moe_status_t status = moe_alloc("results", count, sizeof *outcomes, (void **)&outcomes, error);
+    if (status != MOE_OK) {
+        return status;
+    }
+    status = world_agree(w,
+                         layer_set_create(&w->config, w->all->rank - w->group->rank,
+                                          w->ranks_per_node, 1, &set, error),
+                         error);
     if (status == MOE_OK) {
         status = layer_set_fits(&set, w, error);
     }
@@ -270,8 +304,13 @@ static moe_status_t run_layer(world_t *w, moe_error_t *error)
         status = world_agree(w, announce(w, &set, error), error);
     }
     for (size_t s = 0; status == MOE_OK && s < w->config.styles; s++) {
-        status = run_style(w, &set, w->config.style[s], &errors, error);
+        status = run_style(w, &set, w->config.style[s], outcomes + s * w->config.algorithms,
+                           &errors, error);
     }
+    if (status == MOE_OK && w->table != NULL) {
+        print_layer_summary(w->table, outcomes, w->config.styles * w->config.algorithms);
+    }
+    free(outcomes);
     layer_set_destroy(&set);
     w->running = false;
     if (status == MOE_OK && errors > 0) {

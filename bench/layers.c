@@ -14,8 +14,8 @@
 
 #define LOWER_SIZES "--tokens (or --hidden, or choose another --style or --capacity-factor)"
 
-moe_status_t layer_set_create(const config_t *config, size_t first_rank, size_t count,
-                              layer_set_t *out, moe_error_t *error)
+moe_status_t layer_set_create(const config_t *config, size_t first_rank, size_t ranks_per_node,
+                              size_t count, layer_set_t *out, moe_error_t *error)
 {
     layer_set_t set = {.count = count};
     const size_t ep = config->ep;
@@ -51,7 +51,8 @@ moe_status_t layer_set_create(const config_t *config, size_t first_rank, size_t 
                                            .placement = &set.placement,
                                            .tokens = set.tokens,
                                            .first_token = set.first_token,
-                                           .capacity = config->capacity};
+                                           .capacity = config->capacity,
+                                           .ranks_per_node = ranks_per_node};
         i++;
     }
     if (status != MOE_OK) {
@@ -160,10 +161,35 @@ static moe_layer_spec_t spec_of(const layer_set_t *set, world_t *world, size_t l
                               .data_seed = c->routing.seed};
 }
 
+moe_status_t layer_set_choose(const layer_set_t *set, config_t *config, FILE *table,
+                              moe_error_t *error)
+{
+    moe_sizes_t sizes;
+    size_t kept = 0;
+    moe_sizes_of(&set->workload[0], 0, &sizes);
+    for (size_t s = 0; s < config->styles; s++) {
+        moe_error_t why = {0};
+        if (moe_style_check(config->style[s], &sizes, config->combine_dtype, &why) == MOE_OK) {
+            config->style[kept++] = config->style[s];
+        } else if (!config->all_styles) {
+            return moe_fail(error, MOE_BAD_INPUT, "%s", why.text);
+        } else if (table != NULL) {
+            fprintf(table, "left out  %s\n", why.text);
+        }
+    }
+    config->styles = kept;
+    return MOE_OK;
+}
+
 moe_status_t layer_set_fits(const layer_set_t *set, world_t *world, moe_error_t *error)
 {
     const config_t *c = &world->config;
     moe_status_t status =
+        layer_set_choose(set, &world->config, world->table, error); /* the same on all ranks */
+    if (status != MOE_OK) {
+        return status;
+    }
+    status =
         world_fits(world, "routing tables",
                    moe_batch_bytes(c->tokens, c->model.top_k, c->model.experts), "--tokens", error);
     for (size_t s = 0; status == MOE_OK && s < c->styles; s++) {

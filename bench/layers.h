@@ -16,9 +16,14 @@ typedef struct layer_set {
 } layer_set_t;
 
 /* For ranks [first_rank, first_rank + ep) of the run: the first `count` MoE layers of the model. */
-moe_status_t layer_set_create(const config_t *config, size_t first_rank, size_t count,
-                              layer_set_t *out, moe_error_t *error);
+moe_status_t layer_set_create(const config_t *config, size_t first_rank, size_t ranks_per_node,
+                              size_t count, layer_set_t *out, moe_error_t *error);
 void layer_set_destroy(layer_set_t *set);
+
+/* Refuses styles that cannot be with this layout and dtype; where all styles were asked for, leaves
+ * them out instead and says so in the table. */
+moe_status_t layer_set_choose(const layer_set_t *set, config_t *config, FILE *table,
+                              moe_error_t *error);
 
 /* Refuses tables and rows that cannot fit memory, before any are made (collective, agreed). */
 moe_status_t layer_set_fits(const layer_set_t *set, world_t *world, moe_error_t *error);

@@ -12,8 +12,8 @@
 #define HELP_TEXT 512
 
 static const char *const group_titles[] = {
-    "Model:",   "Routing:",   "Layout:", "Styles:", "Exchange:",
-    "Compute:", "Measuring:", "Output:", ""};
+    "Model:",     "Routing:", "Layout:", "Styles:", "Exchange:",         "Compute:",
+    "Measuring:", "Output:",  "",        "",        "What is exchanged:"};
 
 typedef struct parse_state {
     const command_t *command;
@@ -84,6 +84,12 @@ static error_t parse_one(int key, char *argument, struct argp_state *state)
     }
 }
 
+static const char *standard_of(const command_t *command, option_t id)
+{
+    return id == OPT_MAX_SECONDS && command->standard_seconds != NULL ? command->standard_seconds
+                                                                      : option_row(id)->standard;
+}
+
 static unsigned first_group(const option_row_t *row)
 {
     return row->groups & -row->groups;
@@ -108,8 +114,9 @@ static void fill_argp(const command_t *command, struct argp_option *table, char 
                 table[n++] = (struct argp_option){.doc = title, .group = heading};
             }
         }
-        snprintf(texts[id], HELP_TEXT, row->standard != NULL ? "%s (default: %s)" : "%s", row->help,
-                 row->standard);
+        const char *standard = standard_of(command, (option_t)id);
+        snprintf(texts[id], HELP_TEXT, standard != NULL ? "%s (default: %s)" : "%s", row->help,
+                 standard);
         table[n++] = (struct argp_option){.name = row->name,
                                           .key = KEY_BASE + id,
                                           .arg = row->argument,
@@ -153,7 +160,7 @@ moe_status_t options_parse(const command_t *command, int argc, char **argv, opti
     moe_error_t found = {0};
     *out = (options_t){0};
     for (int id = 0; id < OPTIONS; id++) {
-        out->value[id] = option_row((option_t)id)->standard;
+        out->value[id] = standard_of(command, (option_t)id);
     }
     moe_status_t status =
         moe_alloc("options", (size_t)OPTIONS * 2, sizeof *table, (void **)&table, error);

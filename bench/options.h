@@ -15,6 +15,8 @@ typedef enum option_id {
     OPT_EXPERT_FFN,
     OPT_EXPERTS,
     OPT_TOP_K,
+    OPT_N_GROUP,
+    OPT_TOPK_GROUP,
     OPT_LAYERS,
     OPT_FIRST_DENSE,
     OPT_MOE_EVERY,
@@ -41,6 +43,12 @@ typedef enum option_id {
     OPT_TRANSPORT,
     OPT_DEVICE,
     OPT_ALGORITHM,
+    /* raw exchange */
+    OPT_SIZES,
+    OPT_MATRIX,
+    OPT_PATTERN,
+    OPT_LINK_BANDWIDTH,
+    OPT_ALTERNATE,
     /* compute */
     OPT_COMPUTE,
     OPT_THREADS,
@@ -74,7 +82,8 @@ typedef enum option_group {
     GROUP_MEASURE = 64,
     GROUP_OUTPUT = 128,  /* --json, --csv, --quiet */
     GROUP_SAMPLES = 256, /* --raw, --per-rank: where repetitions are */
-    GROUP_LIST = 512     /* what `models` takes */
+    GROUP_LIST = 512,    /* what `models` takes */
+    GROUP_RAW = 1024     /* of `alltoallv` */
 } option_group_t;
 
 typedef struct option_row {
@@ -101,7 +110,8 @@ typedef struct command {
     const char *summary;   /* one line */
     const char *help;      /* more, for --help */
     unsigned groups;
-    const char *standard_style; /* --style where none is given; NULL: all */
+    const char *standard_style;   /* --style where none is given; NULL: all */
+    const char *standard_seconds; /* --max-seconds where none is given; NULL: the table's */
 } command_t;
 
 /* argv[0] is the subcommand's name. */

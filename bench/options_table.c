@@ -1,7 +1,9 @@
 /* Every option of every driver: one row each. */
 #include "options.h"
 
-#define STYLES_HELP "Dispatch styles, a list: padded, padded-max, exact"
+#define STYLES_HELP                                                                                \
+    "Dispatch styles, a list: padded, padded-max, exact, exact-per-expert, allgather, dedup, "     \
+    "two-hop, slots, hier"
 
 static const option_row_t rows[OPTIONS] = {
     {OPT_MODEL, "model", "NAME", GROUP_MODEL, NULL,
@@ -11,6 +13,9 @@ static const option_row_t rows[OPTIONS] = {
     {OPT_EXPERT_FFN, "expert-ffn", "N", GROUP_MODEL, NULL, "Inner width of an expert"},
     {OPT_EXPERTS, "experts", "N", GROUP_MODEL, NULL, "Routed experts of a MoE layer"},
     {OPT_TOP_K, "top-k", "N", GROUP_MODEL, NULL, "Experts that a token chooses"},
+    {OPT_N_GROUP, "n-group", "N", GROUP_MODEL, NULL,
+     "Groups of consecutive experts, for the gate group-limited; 0: none"},
+    {OPT_TOPK_GROUP, "topk-group", "N", GROUP_MODEL, NULL, "Of these, how many a token may use"},
     {OPT_LAYERS, "layers", "N", GROUP_MODEL, NULL, "Layers of the model, dense ones included"},
     {OPT_FIRST_DENSE, "first-dense", "N", GROUP_MODEL, NULL,
      "So many layers at the start are dense"},
@@ -28,8 +33,8 @@ static const option_row_t rows[OPTIONS] = {
     {OPT_DROP, "drop", "HOW", GROUP_MODEL, "position",
      "Who goes over capacity: position (the last to come), probability (the lightest), random"},
     {OPT_GATE, "gate", "NAME", GROUP_ROUTING, NULL,
-     "softmax, switch, gshard, noisy; default: the preset's where it is one of these, else "
-     "softmax"},
+     "softmax, switch, gshard, noisy, group-limited (needs n-group); default: group-limited where "
+     "the model has groups, else the preset's where it is one of these, else softmax"},
     {OPT_SKEW, "skew", "SPEC", GROUP_ROUTING, "uniform",
      "Popularity of experts: balanced, uniform, zipf:S, hot:N,SHARE, lognormal:SIGMA, "
      "dirichlet:ALPHA"},
@@ -46,14 +51,27 @@ static const option_row_t rows[OPTIONS] = {
     {OPT_RANKS_PER_NODE, "ranks-per-node", "N", GROUP_LAYOUT, NULL,
      "Decides which traffic stays in a node; default: what MPI finds, 8 where there is no MPI"},
     {OPT_STYLE, "style", "LIST", GROUP_STYLE, NULL,
-     STYLES_HELP ", or all; default: all, for iteration exact"},
+     STYLES_HELP ", or all; default: the first three, for iteration exact"},
     {OPT_TRANSPORT, "transport", "NAME", GROUP_EXCHANGE, "mpi",
      "mpi, or loopback (threads of one process, without MPI: for tests of everything else)"},
     {OPT_DEVICE, "device", "NAME", GROUP_EXCHANGE, "host", "Where rows lie: host"},
     {OPT_ALGORITHM, "algorithm", "LIST", GROUP_EXCHANGE, "native",
-     "How an exchange is made of messages, a list: native (the library's own), linear, pairwise; "
-     "or "
-     "all"},
+     "How an exchange is made of messages, a list: native (the library's own), linear, pairwise, "
+     "bruck, hierarchical, birkhoff, best; or all"},
+    {OPT_SIZES, "sizes", "MIN:MAX:STEP", GROUP_RAW, NULL,
+     "Every pair of ranks exchanges so many bytes, in turn: times STEP (2), or plus it (+64K); or "
+     "one size; default: 1K:4M:2"},
+    {OPT_MATRIX, "matrix", "FILE", GROUP_RAW, NULL,
+     "Bytes from rank to rank, a line for each source (the format of nccl-tests' alltoallv)"},
+    {OPT_PATTERN, "pattern", NULL, GROUP_RAW, NULL,
+     "What the dispatch of one MoE layer sends in style exact: the options of model and routing"},
+    {OPT_LINK_BANDWIDTH, "link-bandwidth", "RATE", GROUP_RAW, NULL,
+     "Of a rank's port in one direction (25GB/s, 200mbit), or measure: gives bound and "
+     "efficiency"},
+    {OPT_ALTERNATE, "alternate", NULL, GROUP_RAW, NULL,
+     "Run all algorithms in turn within each repetition, and print how many times as fast as the "
+     "first "
+     "each is, with its interval; not with --sizes"},
     {OPT_COMPUTE, "compute", "ENGINE", GROUP_COMPUTE, "gemm",
      "none, gemm, model:FLOPS,EFFICIENCY, gpu:NAME (a100, h100, h200, h800, b200)"},
     {OPT_THREADS, "threads", "N", GROUP_COMPUTE, "0",

@@ -29,7 +29,7 @@ static json_t *model_record(const config_t *config)
             json_array_append_new(overrides, json_string(option_row((option_t)id)->name));
         }
     }
-    return json_pack(
+    json_t *model = json_pack(
         "{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:I, s:I}", "name", m->name,
         "overrides", overrides, "hidden", (json_int_t)m->hidden, "expert_ffn",
         (json_int_t)m->expert_ffn, "experts", (json_int_t)m->experts, "top_k", (json_int_t)m->top_k,
@@ -38,6 +38,23 @@ static json_t *model_record(const config_t *config)
         moe_dtype_name(config->dtype), "combine_dtype", moe_dtype_name(config->combine_dtype),
         "row_bytes", (json_int_t)moe_row_bytes(config->dtype, m->hidden), "combine_row_bytes",
         (json_int_t)moe_row_bytes(config->combine_dtype, m->hidden));
+    if (m->n_group > 0) {
+        json_object_set_new(model, "n_group", json_integer((json_int_t)m->n_group));
+        json_object_set_new(model, "topk_group", json_integer((json_int_t)m->topk_group));
+    }
+    return model;
+}
+
+/* The gate that the model was published with, where it is another than the one used: its scores,
+ * and whether it limits groups. */
+static bool published_gate(const config_t *config, char *text, size_t size)
+{
+    moe_model_t preset;
+    if (config->custom || moe_model_find(config->model.name, &preset, NULL) != MOE_OK) {
+        return false;
+    }
+    snprintf(text, size, "%s%s", preset.n_group > 0 ? "group-limited:" : "", preset.gate);
+    return strcmp(text, moe_gate_name(config->routing.gate)) != 0;
 }
 
 static void routing_spec(const config_t *config, char *text, size_t size)
@@ -54,8 +71,9 @@ static json_t *routing_record(const config_t *config, const moe_census_report_t 
         "{s:s, s:s, s:s, s:s, s:I, s:o}", "spec", spec, "gate", moe_gate_name(config->routing.gate),
         "skew", config->routing.skew.text, "placement", config->placement, "seed",
         (json_int_t)config->routing.seed, "hash", moe_json_hash(report->hash));
-    if (strcmp(config->model.gate, moe_gate_name(config->routing.gate)) != 0 && !config->custom) {
-        json_object_set_new(routing, "published_gate", json_string(config->model.gate));
+    char published[64];
+    if (published_gate(config, published, sizeof published)) {
+        json_object_set_new(routing, "published_gate", json_string(published));
     }
     return routing;
 }
@@ -121,6 +139,11 @@ json_t *run_record(const config_t *config, const run_place_t *place,
         json_object_set_new(run, "sync", json_string(config->options.value[OPT_SYNC]));
         json_object_set_new(run, "check", json_string(config->options.value[OPT_CHECK]));
     }
+    if (report == NULL) {
+        json_object_set_new(
+            run, "layout", json_pack("{s:I}", "ranks_per_node", (json_int_t)place->ranks_per_node));
+        return run;
+    }
     json_object_set_new(run, "model", model_record(config));
     json_object_set_new(run, "layout",
                         json_pack("{s:I, s:I, s:I}", "ep", (json_int_t)config->ep, "dp",
@@ -166,8 +189,9 @@ void print_heading(FILE *out, const config_t *config, const run_place_t *place,
     }
     fprintf(out, "\nrouting   %s, seed %" PRIu64 ", hash %016" PRIx64 "\n", spec,
             config->routing.seed, report->hash);
-    if (strcmp(m->gate, moe_gate_name(config->routing.gate)) != 0 && !config->custom) {
-        fprintf(out, "          (%s itself publishes the gate %s)\n", m->name, m->gate);
+    char published[64];
+    if (published_gate(config, published, sizeof published)) {
+        fprintf(out, "          (%s itself publishes the gate %s)\n", m->name, published);
     }
     fprintf(out,
             "load      experts: max/mean %.2f, CV %.2f, Gini %.2f, hottest %.1f %%; "

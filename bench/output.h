@@ -19,6 +19,7 @@ typedef struct run_place {
     const char *compute; /* description of the engine */
 } run_place_t;
 
+/* report: NULL where nothing is routed; the record is then without model and routing. */
 json_t *run_record(const config_t *config, const run_place_t *place,
                    const moe_census_report_t *report);
 /* The heading of a table: model, layout, routing, load, capacity. */

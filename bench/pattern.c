@@ -16,51 +16,81 @@ static const command_t command = {
         "  moe-a2a pattern --model mixtral-8x7b --ranks 8 --tokens 1024 --skew zipf:1.2 "
         "--capacity-factor 1.25 --json -",
     .groups = GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_OUTPUT,
+    .standard_style = "padded,padded-max,exact",
 };
 
 /* Loss figures are made of at most about so many tokens: see layers.c. */
 #define GATE_SUM_TOKENS 65536
 
+/* What one style moves. A group's ranks are consecutive, so a flow over all ranks of the run holds the
+ * groups as blocks on its diagonal. */
+typedef struct style_bytes {
+    moe_flow_t dispatch, combine;
+    size_t metadata;
+} style_bytes_t;
+
 /* The first MoE layer of all expert-parallel groups. */
 typedef struct pattern {
-    const config_t *config;
+    config_t *config;
     FILE *table;
     moe_recorder_t *recorder;
     layer_set_t *group; /* [dp] */
+    size_t *count_max;  /* [dp] largest kept count of any rank and expert */
     moe_census_t census;
-    size_t *counts; /* [dp * ep][experts] kept selections */
-    size_t *kept;   /* [dp * ep] */
+    style_bytes_t *style; /* [styles] */
     size_t ranks_per_node;
 } pattern_t;
 
-static moe_status_t route_group(pattern_t *p, size_t g, moe_error_t *error)
+static void add_to_census(pattern_t *p, size_t g, size_t r, const moe_batch_t *batch)
 {
     const config_t *c = p->config;
-    const size_t experts = c->model.experts, ep = c->ep;
-    const size_t all = c->tokens * ep * c->dp;
-    const size_t stride = (all + GATE_SUM_TOKENS - 1) / GATE_SUM_TOKENS;
-    moe_status_t status = layer_set_create(c, g * ep, 1, &p->group[g], error);
-    for (size_t r = 0; status == MOE_OK && r < ep; r++) {
-        moe_batch_t *batch = NULL;
-        status = moe_batch_create(&p->group[g].workload[0], r, &batch, error);
-        if (status == MOE_OK) {
-            moe_census_add(&p->census, &p->group[g].workload[0], batch, g * ep,
-                           stride > 0 ? stride : 1);
-            memcpy(p->counts + (g * ep + r) * experts, batch->counts, experts * sizeof(size_t));
-            p->kept[g * ep + r] = batch->kept_selections;
+    const size_t stride = c->tokens * c->ep * c->dp / GATE_SUM_TOKENS + 1;
+    moe_census_add(&p->census, &p->group[g].workload[0], batch, g * c->ep, stride);
+    for (size_t e = 0; e < c->model.experts; e++) {
+        p->count_max[g] = batch->counts[e] > p->count_max[g] ? batch->counts[e] : p->count_max[g];
+    }
+    (void)r;
+}
+
+static void add_to_styles(pattern_t *p, size_t g, size_t r, const moe_batch_t *batch)
+{
+    const config_t *c = p->config;
+    moe_sizes_t sizes;
+    moe_sizes_of(&p->group[g].workload[0], p->count_max[g], &sizes);
+    for (size_t s = 0; s < c->styles; s++) {
+        style_bytes_t *bytes = &p->style[s];
+        moe_flow_add_batch(c->style[s], &sizes, batch, r, g * c->ep, &bytes->dispatch,
+                           &bytes->combine);
+        bytes->metadata += moe_style_metadata_bytes(c->style[s], &sizes, r);
+    }
+}
+
+/* Routes all ranks of all groups, one batch in memory at a time. */
+static moe_status_t over_ranks(pattern_t *p,
+                               void (*add)(pattern_t *, size_t, size_t, const moe_batch_t *),
+                               moe_error_t *error)
+{
+    for (size_t g = 0; g < p->config->dp; g++) {
+        for (size_t r = 0; r < p->config->ep; r++) {
+            moe_batch_t *batch = NULL;
+            const moe_status_t status =
+                moe_batch_create(&p->group[g].workload[0], r, &batch, error);
+            if (status != MOE_OK) {
+                return status;
+            }
+            add(p, g, r, batch);
             moe_batch_destroy(batch);
         }
     }
-    return status;
+    return MOE_OK;
 }
 
-/* One batch at a time, and what is kept of all. */
 static moe_status_t check_memory(const config_t *c, moe_error_t *error)
 {
     char need[16], have[16];
-    const double bytes =
-        (double)moe_batch_bytes(c->tokens, c->model.top_k, c->model.experts) +
-        (double)c->ep * (double)c->dp * (double)(c->model.experts + 1) * sizeof(size_t);
+    const double ranks = (double)c->ep * (double)c->dp;
+    const double bytes = (double)moe_batch_bytes(c->tokens, c->model.top_k, c->model.experts) +
+                         ranks * (double)(1 + 6 * c->styles) * sizeof(size_t);
     const double available = (double)moe_memory_available();
     if (bytes > available) {
         return moe_fail(error, MOE_BAD_INPUT,
@@ -71,67 +101,63 @@ static moe_status_t check_memory(const config_t *c, moe_error_t *error)
     return MOE_OK;
 }
 
-static moe_status_t route_all(pattern_t *p, moe_error_t *error)
+static moe_status_t make_groups(pattern_t *p, moe_error_t *error)
 {
     const config_t *c = p->config;
-    const size_t ranks = c->ep * c->dp, experts = c->model.experts;
-    moe_status_t status = check_memory(c, error);
+    moe_status_t status = moe_alloc("groups", c->dp, sizeof *p->group, (void **)&p->group, error);
     if (status == MOE_OK) {
-        status = moe_census_create(experts, ranks, &p->census, error);
-    }
-    if (status == MOE_OK) {
-        status = moe_alloc("groups", c->dp, sizeof *p->group, (void **)&p->group, error);
-    }
-    if (status == MOE_OK) {
-        status = moe_alloc("counts of all ranks (lower --ranks)", ranks * experts,
-                           sizeof *p->counts, (void **)&p->counts, error);
-    }
-    if (status == MOE_OK) {
-        status = moe_alloc("counts of all ranks", ranks, sizeof *p->kept, (void **)&p->kept, error);
+        status = moe_alloc("groups", c->dp, sizeof *p->count_max, (void **)&p->count_max, error);
     }
     for (size_t g = 0; status == MOE_OK && g < c->dp; g++) {
-        status = route_group(p, g, error);
+        status = layer_set_create(c, g * c->ep, p->ranks_per_node, 1, &p->group[g], error);
     }
     return status;
 }
 
-/* ---- Styles ---- */
-
-/* One style over all groups. A group's ranks are consecutive, so a flow over all ranks of the run
- * holds the groups as blocks on its diagonal. */
-typedef struct style_bytes {
-    moe_flow_t dispatch, combine;
-    size_t metadata;
-} style_bytes_t;
-
-static moe_status_t add_group(const pattern_t *p, const moe_style_ops_t *style, size_t g,
-                              style_bytes_t *out, moe_error_t *error)
+static moe_status_t make_flows(pattern_t *p, moe_error_t *error)
 {
     const config_t *c = p->config;
-    const size_t ranks = c->ep * c->dp, experts = c->model.experts;
-    const size_t *counts = p->counts + g * c->ep * experts;
-    size_t count_max = 0, *rows = NULL;
-    for (size_t i = 0; i < c->ep * experts; i++) {
-        count_max = counts[i] > count_max ? counts[i] : count_max;
-    }
-    moe_status_t status = moe_alloc("rows", 2 * ranks, sizeof *rows, (void **)&rows, error);
-    if (status != MOE_OK) {
-        return status;
-    }
+    const size_t ranks = c->ep * c->dp, hidden = c->model.hidden;
     moe_sizes_t sizes;
-    moe_sizes_of(&p->group[g].workload[0], count_max, &sizes);
-    moe_sent_t in_group = {.rows = rows + g * c->ep, .tokens = rows + ranks + g * c->ep};
-    const moe_sent_t sent = {.rows = rows, .tokens = rows + ranks};
-    for (size_t r = 0; r < c->ep; r++) {
-        const size_t rank = g * c->ep + r;
-        moe_style_count_rows(style, &sizes, counts + r * experts, &in_group);
-        moe_flow_add(&out->dispatch, rank, &sent, p->kept[rank], false);
-        moe_flow_add(&out->combine, rank, &sent, p->kept[rank], true);
-        out->metadata += moe_style_metadata_bytes(style, &p->group[g].placement, r);
+    moe_sizes_of(&p->group[0].workload[0], 0, &sizes);
+    moe_status_t status =
+        moe_alloc("styles", c->styles, sizeof *p->style, (void **)&p->style, error);
+    for (size_t s = 0; status == MOE_OK && s < c->styles; s++) {
+        const size_t wide =
+            moe_row_bytes(c->dtype, hidden) + moe_style_side_bytes(c->style[s], &sizes);
+        status = moe_flow_create(ranks, p->ranks_per_node, wide, &p->style[s].dispatch, error);
+        if (status == MOE_OK) {
+            status =
+                moe_flow_create(ranks, p->ranks_per_node, moe_row_bytes(c->combine_dtype, hidden),
+                                &p->style[s].combine, error);
+        }
     }
-    free(rows);
-    return MOE_OK;
+    return status;
 }
+
+static moe_status_t route_all(pattern_t *p, moe_error_t *error)
+{
+    const config_t *c = p->config;
+    moe_status_t status = check_memory(c, error);
+    if (status == MOE_OK) {
+        status = moe_census_create(c->model.experts, c->ep * c->dp, &p->census, error);
+    }
+    if (status == MOE_OK) {
+        status = make_groups(p, error);
+    }
+    if (status == MOE_OK) {
+        status = layer_set_choose(&p->group[0], p->config, p->table, error);
+    }
+    if (status == MOE_OK) {
+        status = make_flows(p, error);
+    }
+    if (status == MOE_OK) {
+        status = over_ranks(p, add_to_census, error);
+    }
+    return status == MOE_OK ? over_ranks(p, add_to_styles, error) : status;
+}
+
+/* ---- Styles ---- */
 
 static moe_status_t record_flow(const pattern_t *p, const moe_style_ops_t *style, const char *phase,
                                 const moe_flow_t *flow, size_t metadata, moe_error_t *error)
@@ -154,7 +180,7 @@ static void print_flow(FILE *out, const moe_style_ops_t *style, const char *phas
 {
     size_t busiest;
     const size_t port = moe_flow_busiest(flow, &busiest);
-    fprintf(out, "%-11s %-9s %12.3f %12.3f %12.3f %12.3f %12.3f %12.3f %12.3f %9.3f %12.3f %7zu\n",
+    fprintf(out, "%-16s %-9s %12.3f %12.3f %12.3f %12.3f %12.3f %12.3f %12.3f %9.3f %12.3f %7zu\n",
             style->name, phase, (double)flow->bytes.useful / 1e6,
             (double)(flow->bytes.logical + metadata) / 1e6,
             (double)(flow->bytes.wire + metadata) / 1e6, (double)flow->bytes.padding / 1e6,
@@ -165,40 +191,22 @@ static void print_flow(FILE *out, const moe_style_ops_t *style, const char *phas
 
 static void print_columns(FILE *out)
 {
-    fprintf(out, "\nMB of all ranks\n%-11s %-9s %12s %12s %12s %12s %12s %12s %12s %9s %12s %7s\n",
+    fprintf(out, "\nMB of all ranks\n%-16s %-9s %12s %12s %12s %12s %12s %12s %12s %9s %12s %7s\n",
             "style", "phase", "useful", "logical", "wire", "padding", "self", "in node", "between",
             "metadata", "busiest port", "rank");
 }
 
-static moe_status_t describe_style(const pattern_t *p, const moe_style_ops_t *style,
-                                   moe_error_t *error)
+static moe_status_t describe_style(const pattern_t *p, size_t s, moe_error_t *error)
 {
-    const config_t *c = p->config;
-    const size_t ranks = c->ep * c->dp;
-    style_bytes_t bytes = {0};
-    moe_status_t status = moe_flow_create(
-        ranks, p->ranks_per_node, moe_row_bytes(c->dtype, c->model.hidden), &bytes.dispatch, error);
-    if (status == MOE_OK) {
-        status = moe_flow_create(ranks, p->ranks_per_node,
-                                 moe_row_bytes(c->combine_dtype, c->model.hidden), &bytes.combine,
-                                 error);
+    const moe_style_ops_t *style = p->config->style[s];
+    const style_bytes_t *bytes = &p->style[s];
+    if (p->table != NULL) {
+        print_flow(p->table, style, "dispatch", &bytes->dispatch, bytes->metadata);
+        print_flow(p->table, style, "combine", &bytes->combine, 0);
     }
-    for (size_t g = 0; status == MOE_OK && g < c->dp; g++) {
-        status = add_group(p, style, g, &bytes, error);
-    }
-    if (status == MOE_OK && p->table != NULL) {
-        print_flow(p->table, style, "dispatch", &bytes.dispatch, bytes.metadata);
-        print_flow(p->table, style, "combine", &bytes.combine, 0);
-    }
-    if (status == MOE_OK) {
-        status = record_flow(p, style, "dispatch", &bytes.dispatch, bytes.metadata, error);
-    }
-    if (status == MOE_OK) {
-        status = record_flow(p, style, "combine", &bytes.combine, 0, error);
-    }
-    moe_flow_destroy(&bytes.dispatch);
-    moe_flow_destroy(&bytes.combine);
-    return status;
+    moe_status_t status =
+        record_flow(p, style, "dispatch", &bytes->dispatch, bytes->metadata, error);
+    return status == MOE_OK ? record_flow(p, style, "combine", &bytes->combine, 0, error) : status;
 }
 
 /* ---- The run ---- */
@@ -215,7 +223,7 @@ static moe_status_t describe(pattern_t *p, moe_error_t *error)
         print_columns(p->table);
     }
     for (size_t s = 0; status == MOE_OK && s < c->styles; s++) {
-        status = describe_style(p, c->style[s], error);
+        status = describe_style(p, s, error);
     }
     return status;
 }
@@ -244,9 +252,13 @@ static moe_status_t run_pattern(config_t *config, moe_error_t *error)
     for (size_t g = 0; p.group != NULL && g < config->dp; g++) {
         layer_set_destroy(&p.group[g]);
     }
+    for (size_t s = 0; p.style != NULL && s < config->styles; s++) {
+        moe_flow_destroy(&p.style[s].dispatch);
+        moe_flow_destroy(&p.style[s].combine);
+    }
+    free(p.style);
     free(p.group);
-    free(p.counts);
-    free(p.kept);
+    free(p.count_max);
     moe_census_destroy(&p.census);
     moe_recorder_destroy(p.recorder);
     return status;

@@ -60,6 +60,11 @@ refuse '--top-k 9' --top-k 9
 refuse '--top-k 5' --experts 4 --top-k 5
 refuse '--gate.*top-k 1' --gate switch --top-k 2
 refuse '--gate.*top-k 2' --gate gshard --top-k 3
+refuse '--n-group and --topk-group' --gate group-limited
+refuse '--n-group 7: does not divide 256' --model deepseek-v3 --n-group 7
+refuse '--topk-group 9: more than --n-group 8' --model deepseek-v3 --topk-group 9
+refuse '--topk-group 0' --experts 32 --n-group 4
+refuse 'leaves a token 32 experts' --model deepseek-v3 --top-k 33 --topk-group 1
 refuse '--skew.*9 hot' --skew hot:9,0.5
 refuse '--layers' --layers 4 --first-dense 4
 refuse '--layers' --layers 4 --moe-every 5

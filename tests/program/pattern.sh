@@ -114,9 +114,21 @@ check "hot:1,0.5 gives one expert half of the choices" every_record "$json" reco
 pattern --model switch-base-8 --ranks 2 --tokens 64
 check "a preset brings its own gate and capacity" every_record "$json" record=run -- routing.gate capacity.factor :: \
     '$1 == "switch" && $2 == 1.25'
-pattern --model deepseek-v3 --ranks 2 --tokens 64
+pattern --model kimi-k2 --ranks 2 --tokens 64
 check "a gate that is not built yet is replaced, and the record says so" every_record "$json" record=run -- \
     routing.gate routing.published_gate :: '$1 == "softmax" && $2 == "sigmoid-bias"'
+pattern --model deepseek-v3 --ranks 2 --tokens 64
+check "a preset with groups limits them" every_record "$json" record=run -- \
+    routing.gate routing.published_gate model.n_group model.topk_group :: \
+    '$1 == "group-limited" && $2 == "group-limited:sigmoid-bias" && $3 == 8 && $4 == 4'
+pattern --model deepseek-v2 --gate softmax --ranks 2 --tokens 64
+check "another gate than the preset's with groups is told" every_record "$json" record=run -- \
+    routing.gate routing.published_gate :: '$1 == "softmax" && $2 == "group-limited:softmax"'
+pattern --model deepseek-v3 --n-group 0 --ranks 2 --tokens 64
+check "groups can be taken away from a preset" every_record "$json" record=run -- routing.gate :: '$1 == "softmax"'
+pattern --experts 32 --n-group 4 --topk-group 2 --ranks 2 --tokens 64
+check "groups can be given to any shape" every_record "$json" record=run -- routing.gate model.n_group :: \
+    '$1 == "group-limited" && $2 == 4'
 
 # ---- Capacity ----
 capacity=(--ranks 4 --tokens 256 --skew zipf:1.5 --capacity-factor 1)
