@@ -109,9 +109,9 @@ static void print_line(const style_run_t *run, moe_layer_column_t column,
     }
     const moe_flow_t *flow = phase_flow(run, column);
     if (flow != NULL) {
-        snprintf(algbw, sizeof algbw, "%.2f", moe_flow_algbw(flow, summary->median) / 1e9);
+        snprintf(algbw, sizeof algbw, "%.3f", moe_flow_algbw(flow, summary->median) / 1e9);
         const double port = moe_flow_busbw(flow, summary->median);
-        format_or_na(busbw, sizeof busbw, port > 0, port / 1e9, 2);
+        format_or_na(busbw, sizeof busbw, port > 0, port / 1e9, 3);
     }
     fprintf(out, "%-16s %-12s %-9s %10s %10s %8s  %-34s %10s %8s %8s %7zu%s\n", run->style->name,
             run->algorithm->name, moe_layer_column_name(column), useful, wire, padding, times, p99,
