@@ -156,7 +156,7 @@ moe_status_t moe_iteration_repeat(void *iteration, double *seconds, moe_error_t 
  *   a2a     = (metadata + dispatch + combine) / iteration     means over ranks
  *   serial  = (that + allreduce) / iteration                  means over ranks
  *   exposed = (iteration - compute alone - permute) / iteration   maxima over ranks: what overlap
- *             could not hide; noise can make it slightly negative, and it is left so. */
+ *             could not hide; 0 where noise made the compute alone longer. */
 void moe_iteration_shares(const moe_series_t *series, double *a2a, double *serial, double *exposed);
 
 /* Seconds of each part, seconds[MOE_PARTS], that add up to the median over repetitions of the iteration

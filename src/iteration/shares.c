@@ -28,10 +28,9 @@ void moe_iteration_shares(const moe_series_t *series, double *a2a, double *seria
         const double longest = max[MOE_COLUMN_ITERATION][r];
         a2a[r] = whole > 0 ? tokens / whole : 0;
         serial[r] = whole > 0 ? (tokens + gradients) / whole : 0;
-        exposed[r] = longest > 0 ? (longest - max[MOE_COLUMN_COMPUTE_ONLY][r] -
-                                    max[MOE_COLUMN_PART0 + MOE_PART_PERMUTE][r]) /
-                                       longest
-                                 : 0;
+        const double alone =
+            max[MOE_COLUMN_COMPUTE_ONLY][r] + max[MOE_COLUMN_PART0 + MOE_PART_PERMUTE][r];
+        exposed[r] = longest > alone ? (longest - alone) / longest : 0;
     }
 }
 
