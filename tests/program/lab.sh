@@ -36,13 +36,14 @@ same_as_before() { traces | diff "$work/before" -; }
 # ---- Without root ----
 if [ "$(id -u)" = 0 ]; then
     if command -v setpriv >/dev/null; then
-        keep_run setpriv --reuid 65534 --regid 65534 --clear-groups bash $lab up
+        chmod 755 "$work" && cp tools/lab "$work/lab" # where anybody may read it
+        keep_run setpriv --reuid 65534 --regid 65534 --clear-groups bash "$work/lab" up
     fi
 else
     lab up
 fi
 if [ -f "$work/command" ]; then
-    check "without root it says so" eval 'refused_lab "needs root" || said "denied"'
+    check "without root it says so" refused_lab "needs root"
 else
     skip "no setpriv" "without root it says so"
 fi
