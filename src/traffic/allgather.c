@@ -7,15 +7,6 @@
 #include "moe/system.h"
 #include "style.h"
 
-static void in_order_of_ranks(const moe_sizes_t *sizes, const size_t *rows_of, size_t *first_of)
-{
-    size_t row = 0;
-    for (size_t p = 0; p < sizes->placement->ranks; p++) {
-        first_of[p] = row;
-        row += rows_of[p];
-    }
-}
-
 /* The same rows go to all: one copy of them is packed. They come back to places of their own. */
 static moe_status_t send_all(const moe_batch_t *batch, moe_hop_t *hop, moe_error_t *error)
 {
@@ -72,7 +63,8 @@ static moe_status_t plan_allgather(const moe_style_ops_t *style, const moe_workl
         status = send_all(batch, &out->hop, error);
     }
     if (status == MOE_OK) {
-        status = tokens_arrive(workload, sizes, true, in_order_of_ranks, out, &rows_of, error);
+        status =
+            tokens_arrive(workload, sizes, true, tokens_in_order_of_ranks, out, &rows_of, error);
     }
     if (status == MOE_OK) {
         memcpy(out->hop.recv_rows, rows_of, placement->ranks * sizeof *rows_of);

@@ -11,15 +11,6 @@ static size_t rank_of(const moe_sizes_t *sizes, int32_t expert)
     return (size_t)sizes->placement->rank_of[expert];
 }
 
-static void in_order_of_ranks(const moe_sizes_t *sizes, const size_t *rows_of, size_t *first_of)
-{
-    size_t row = 0;
-    for (size_t p = 0; p < sizes->placement->ranks; p++) {
-        first_of[p] = row;
-        row += rows_of[p];
-    }
-}
-
 static moe_status_t plan_dedup(const moe_style_ops_t *style, const moe_workload_t *workload,
                                const moe_sizes_t *sizes, const moe_batch_t *batch, size_t rank,
                                moe_plan_t *out, moe_error_t *error)
@@ -35,7 +26,8 @@ static moe_status_t plan_dedup(const moe_style_ops_t *style, const moe_workload_
         status = tokens_send(sizes, batch, rank_of, &out->hop, error);
     }
     if (status == MOE_OK) {
-        status = tokens_arrive(workload, sizes, false, in_order_of_ranks, out, &rows_of, error);
+        status =
+            tokens_arrive(workload, sizes, false, tokens_in_order_of_ranks, out, &rows_of, error);
     }
     if (status == MOE_OK) {
         memcpy(out->hop.recv_rows, rows_of, placement->ranks * sizeof *rows_of);

@@ -27,6 +27,8 @@ moe_status_t tokens_send(const moe_sizes_t *sizes, const moe_batch_t *batch, moe
 /* Order in which the rows of the source ranks arrive: first_of[ranks] becomes the first arrival of
  * each, from rows_of[ranks]. */
 typedef void (*moe_order_fn)(const moe_sizes_t *sizes, const size_t *rows_of, size_t *first_of);
+/* The order of a direct exchange: sources ascending. */
+void tokens_in_order_of_ranks(const moe_sizes_t *sizes, const size_t *rows_of, size_t *first_of);
 /* Everything behind the last arrival: experts, and weighed sums on the way back. `all`: every token of
  * every rank arrives, whether it has an expert here or not. rows_of[ranks] is made and returned
  * (freed by the caller): arrivals of each source. */

@@ -261,6 +261,15 @@ moe_status_t tokens_arrive(const moe_workload_t *workload, const moe_sizes_t *si
     return MOE_OK;
 }
 
+void tokens_in_order_of_ranks(const moe_sizes_t *sizes, const size_t *rows_of, size_t *first_of)
+{
+    size_t row = 0;
+    for (size_t p = 0; p < sizes->placement->ranks; p++) {
+        first_of[p] = row;
+        row += rows_of[p];
+    }
+}
+
 /* ---- Index and weight ---- */
 
 size_t tokens_index_and_weight_bytes(const moe_sizes_t *sizes)
