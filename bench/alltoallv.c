@@ -21,7 +21,7 @@ static const command_t command = {
         "  mpirun -np 4 moe-a2a alltoallv --sizes 1K:4M:2 --algorithm native,pairwise\n"
         "  mpirun -np 4 moe-a2a alltoallv --pattern --model olmoe-1b-7b --skew zipf:1.0 "
         "--link-bandwidth measure",
-    .groups = GROUP_RAW | GROUP_EXCHANGE | GROUP_LAYOUT | GROUP_MODEL | GROUP_ROUTING |
+    .groups = GROUP_RAW | GROUP_EXCHANGE | GROUP_GPU | GROUP_LAYOUT | GROUP_MODEL | GROUP_ROUTING |
               GROUP_MEASURE | GROUP_OUTPUT | GROUP_SAMPLES,
     .standard_seconds = "2",
 };
@@ -261,7 +261,8 @@ static moe_status_t make_exchange(raw_run_t *run, moe_error_t *error)
                                  .device = w->device,
                                  .matrix = matrix,
                                  .row_bytes = moe_matrix_row_bytes(matrix),
-                                 .ranks_per_node = w->ranks_per_node};
+                                 .ranks_per_node = w->ranks_per_node,
+                                 .graph = w->config.graph};
     moe_status_t status =
         moe_matrix_flow(matrix, w->ranks_per_node, run->source->hash_row, &run->flow, error);
     run->size = run->bytes_per_pair;
@@ -308,6 +309,7 @@ static void print_raw_heading(const world_t *w, const run_place_t *place)
     }
     fprintf(w->table, "layout    %zu ranks, %zu a node; %s on %s\n          %s\n", place->ranks,
             place->ranks_per_node, place->transport, place->device, place->transport_version);
+    place->print_device(place->context, w->table);
 }
 
 static moe_status_t announce(world_t *w, const raw_source_matrix_t *source, const link_t *link,

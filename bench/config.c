@@ -246,16 +246,9 @@ static moe_status_t read_styles(config_t *c, moe_error_t *error)
 
 static moe_status_t read_exchange(config_t *c, moe_error_t *error)
 {
-    const char *transport = c->options.value[OPT_TRANSPORT], *device = c->options.value[OPT_DEVICE];
-    c->loopback = strcmp(transport, "loopback") == 0;
-    if (!c->loopback && strcmp(transport, "mpi") != 0) {
-        return moe_fail(error, MOE_BAD_INPUT, "--transport %s: there is mpi and loopback here%s",
-                        transport,
-                        strcmp(transport, "nccl") == 0 ? " (this build has no NCCL)" : "");
-    }
-    if (strcmp(device, "host") != 0) {
-        return moe_fail(error, MOE_BAD_INPUT, "--device %s: there is host here%s", device,
-                        strcmp(device, "cuda") == 0 ? " (this build has no CUDA)" : "");
+    const moe_status_t status = config_read_gpu(c, error);
+    if (status != MOE_OK) {
+        return status;
     }
     const char *list = c->options.value[OPT_ALGORITHM];
     if (strcmp(list, "all") != 0) {
@@ -303,7 +296,10 @@ static moe_status_t read_compute(config_t *c, moe_error_t *error)
     } else {
         return moe_fail(error, MOE_BAD_INPUT, "--pass %s: there is forward and training", pass);
     }
-    status = read_size(c, OPT_THREADS, 0, 4096, &c->threads, error);
+    status = config_read_overlap(c, error);
+    if (status == MOE_OK) {
+        status = read_size(c, OPT_THREADS, 0, 4096, &c->threads, error);
+    }
     return status == MOE_OK
                ? read_size(c, OPT_MEASURE_LAYERS, 0, MOE_MAX_LAYERS, &c->measure_layers, error)
                : status;
@@ -395,7 +391,7 @@ moe_status_t config_read(const command_t *command, int argc, char **argv, config
         {GROUP_MEASURE, read_measure},   {GROUP_OUTPUT | GROUP_LIST, read_output},
         {GROUP_LIST, read_sequence},     {GROUP_RAW, config_read_raw},
     };
-    *out = (config_t){.command = command, .argc = argc, .argv = argv};
+    *out = (config_t){.command = command, .argc = argc, .argv = argv, .chunks = 1};
     /* argv[1] is the subcommand; the parser takes it for the program's name. */
     moe_status_t status = options_parse(command, argc - 1, argv + 1, &out->options, error);
     for (size_t i = 0;

@@ -40,7 +40,12 @@ typedef struct config {
     bool all_styles; /* asked for as such: those that cannot be are left out */
     const moe_algorithm_ops_t *algorithm[MAX_LIST];
     size_t algorithms;
-    bool loopback;
+
+    bool loopback, nccl; /* neither: mpi */
+    bool cuda;           /* else host */
+    bool share_gpu, graph;
+    moe_nccl_register_t registration;
+    size_t min_ctas, max_ctas, channels_per_peer; /* 0: NCCL's choice */
 
     raw_source_t source;
     size_t first_size, last_size, size_step; /* bytes a pair */
@@ -52,6 +57,7 @@ typedef struct config {
     size_t threads;
     moe_pass_t pass;
     size_t measure_layers; /* 0: all */
+    size_t chunks; /* of a layer's tokens, whose exchanges overlap with experts; 1: none do */
 
     moe_measure_spec_t measure;
     double timeout;
@@ -66,8 +72,10 @@ typedef struct config {
 moe_status_t config_read(const command_t *command, int argc, char **argv, config_t *out,
                          moe_error_t *error);
 
-/* The options of GROUP_RAW: part of config_read(). */
+/* Parts of config_read(): the options of GROUP_RAW; transport, device and GROUP_GPU; --overlap. */
 moe_status_t config_read_raw(config_t *config, moe_error_t *error);
+moe_status_t config_read_gpu(config_t *config, moe_error_t *error);
+moe_status_t config_read_overlap(config_t *config, moe_error_t *error);
 /* The size after `size`; false behind the last. */
 bool config_next_size(const config_t *config, size_t size, size_t *out);
 

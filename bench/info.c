@@ -69,6 +69,42 @@ static void print_names(FILE *out)
     fprintf(out, "\nmodels     %zu (see `moe-a2a models`)\n", moe_model_count());
 }
 
+/* What there is for GPUs, and how to get what is missing. */
+static void print_gpus(FILE *out)
+{
+    moe_gpu_t gpus[MOE_GPUS_MAX];
+    moe_error_t error = {0};
+    size_t count = 0;
+    char version[128];
+    if (!moe_cuda_built_in()) {
+        fprintf(out,
+                "gpus       no cuda: built without the CUDA toolkit (put nvcc into PATH or set "
+                "CUDA_HOME, then make)\n");
+        return;
+    }
+    moe_cuda_version(version, sizeof version);
+    fprintf(out, "gpus       %s", version);
+    if (moe_nccl_built_in()) {
+        moe_nccl_version(version, sizeof version);
+        fprintf(out, ", NCCL %s\n", version);
+    } else {
+        fprintf(out, "; no nccl: built without NCCL (put nccl.h beside CUDA or set NCCL_HOME, then "
+                     "make)\n");
+    }
+    if (moe_cuda_gpus(gpus, MOE_GPUS_MAX, &count, &error) != MOE_OK) {
+        fprintf(out, "           %s\n", error.text);
+        return;
+    }
+    for (size_t g = 0; g < count && g < MOE_GPUS_MAX; g++) {
+        char memory[16];
+        fprintf(out, "           GPU %zu: %s, %s, %s, compute capability %d.%d\n", g, gpus[g].name,
+                gpus[g].pci, moe_format_bytes((double)gpus[g].bytes, memory), gpus[g].major,
+                gpus[g].minor);
+    }
+    fprintf(out, "           MPI on their memory: %s\n",
+            moe_mpi_takes_cuda() ? "this MPI takes it" : "staged through pinned host memory");
+}
+
 static int run(int argc, char **argv)
 {
     config_t config;
@@ -87,14 +123,17 @@ static int run(int argc, char **argv)
     }
     FILE *out = stdout;
     fprintf(out, "moe-a2a    " MOE_VERSION "\n");
-    fprintf(out, "transports loopback%s\n",
+    fprintf(out, "transports loopback%s%s\n",
             moe_mpi_built_in() ? " mpi"
-                               : "; no mpi: apt-get install libopenmpi-dev openmpi-bin, then make");
-    fprintf(out, "devices    host (%s)%s\n", device->description,
-            device->ops->has_gemm ? "" : "; no GEMMs: apt-get install libopenblas-dev, then make");
+                               : "; no mpi: apt-get install libopenmpi-dev openmpi-bin, then make",
+            moe_nccl_built_in() ? " nccl" : "");
+    fprintf(out, "devices    host (%s)%s%s\n", device->description,
+            device->ops->has_gemm ? "" : "; no GEMMs: apt-get install libopenblas-dev, then make",
+            moe_cuda_built_in() ? " cuda" : "");
+    print_gpus(out);
     print_names(out);
     print_topology(out);
-    fprintf(out, "variables that steer MPI, BLAS and placement:\n");
+    fprintf(out, "variables that steer MPI, NCCL, CUDA, BLAS and placement:\n");
     moe_environment_visit(print_variable, out);
     device->ops->destroy(device);
     return MOE_OK;

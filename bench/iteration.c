@@ -18,7 +18,7 @@ static const command_t command = {
         "without permutation. Shares carry the 95 % interval of their median over repetitions.\n\n"
         "  mpirun -np 4 moe-a2a iteration --model olmoe-1b-7b --tokens 32 --style exact,padded",
     .groups = GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_EXCHANGE |
-              GROUP_COMPUTE | GROUP_MEASURE | GROUP_OUTPUT | GROUP_SAMPLES,
+              GROUP_GPU | GROUP_COMPUTE | GROUP_MEASURE | GROUP_OUTPUT | GROUP_SAMPLES,
     .standard_style = "exact",
 };
 
@@ -124,6 +124,7 @@ static moe_iteration_spec_t timeline_of(const iteration_run_t *run, const exchan
         .local_experts = moe_layer_local_experts(exchanges->layer[0]),
         .moe_layers = exchanges->layer,
         .measured_moe = exchanges->count,
+        .chunks = exchanges->chunks,
         .measured_dense = run->measured_dense,
         .total_moe = run->total_moe,
         .total_dense = run->total_dense,

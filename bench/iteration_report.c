@@ -17,6 +17,13 @@ static bool has_part(const iteration_run_t *run, const moe_style_ops_t *style, m
            (part != MOE_PART_METADATA || style->metadata != MOE_METADATA_NONE);
 }
 
+/* Where exchanges overlap with compute, what they take in all is not known: parts and a2a are what
+ * compute waited for. */
+static bool has_share(const iteration_run_t *run, int share)
+{
+    return share != SHARE_SERIAL || run->world->config.chunks == 1;
+}
+
 void print_iteration_columns(FILE *out)
 {
     fprintf(out,
@@ -42,8 +49,10 @@ void print_outcome(const iteration_run_t *run, const outcome_t *o, const moe_ser
     }
     fputs(" ", out);
     for (int s = 0; s < SHARES; s++) {
-        char share[64];
-        format_interval(share, sizeof share, &o->share[s], 100, 1);
+        char share[64] = "n/a";
+        if (has_share(run, s)) {
+            format_interval(share, sizeof share, &o->share[s], 100, 1);
+        }
         fprintf(out, " %-20s", share);
     }
     fprintf(out, " %zu (%zu of %zu)%s\n", o->slowest, o->slowest_times, series->reps,
@@ -55,6 +64,15 @@ void print_answer(const iteration_run_t *run, const outcome_t *o)
 {
     const config_t *c = &run->world->config;
     char share[64];
+    if (c->chunks > 1) {
+        format_interval(share, sizeof share, &o->share[SHARE_EXPOSED], 100, 1);
+        fprintf(
+            run->world->table,
+            "On %zu ranks, %s dispatch and combine (%s), overlapped with experts in %zu chunks, "
+            "leave %s %% of a %s iteration exposed.\n",
+            run->world->all->size, o->style->name, o->algorithm, c->chunks, share, pass_name(c));
+        return;
+    }
     format_interval(share, sizeof share, &o->share[SHARE_A2A], 100, 1);
     fprintf(run->world->table,
             "On %zu ranks, %s dispatch and combine (%s) take %s %% of a %s iteration.\n",
@@ -93,12 +111,14 @@ static void add_interval(json_t *ci, const char *name, const moe_summary_t *summ
     }
 }
 
-static json_t *intervals(const outcome_t *o)
+static json_t *intervals(const iteration_run_t *run, const outcome_t *o)
 {
     json_t *ci = json_object();
     add_interval(ci, "iteration_ms", &o->whole, 1e3);
     for (int s = 0; s < SHARES; s++) {
-        add_interval(ci, share_names[s], &o->share[s], 1);
+        if (has_share(run, s)) {
+            add_interval(ci, share_names[s], &o->share[s], 1);
+        }
     }
     return ci;
 }
@@ -109,13 +129,16 @@ moe_status_t record_outcome(const iteration_run_t *run, const outcome_t *o,
     const config_t *c = &run->world->config;
     json_t *share = json_object();
     for (int s = 0; s < SHARES; s++) {
+        if (!has_share(run, s)) {
+            continue;
+        }
         json_object_set_new(share, share_names[s], json_real(o->share[s].median));
     }
-    json_t *record =
-        json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o}", "record", "iteration", "style",
-                  o->style->name, "algorithm", o->algorithm, "pass", pass_name(c), "layers",
-                  (json_int_t)c->model.layers, "time_ms", part_times(run, o, o->mean, o->part),
-                  "max_ms", part_times(run, o, o->max, NULL), "share", share, "ci", intervals(o));
+    json_t *record = json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o}", "record", "iteration", "style",
+        o->style->name, "algorithm", o->algorithm, "pass", pass_name(c), "layers",
+        (json_int_t)c->model.layers, "time_ms", part_times(run, o, o->mean, o->part), "max_ms",
+        part_times(run, o, o->max, NULL), "share", share, "ci", intervals(run, o));
     moe_summary_t summary;
     moe_status_t status = add_series(record, series, MOE_COLUMN_ITERATION, &summary, error);
     if (status != MOE_OK) {
@@ -123,6 +146,9 @@ moe_status_t record_outcome(const iteration_run_t *run, const outcome_t *o,
         return status;
     }
     json_object_set_new(record, "compute", json_string(run->compute->description));
+    if (c->chunks > 1) {
+        json_object_set_new(record, "overlap", json_string(c->options.value[OPT_OVERLAP]));
+    }
     if (run->total_moe != run->layers.count || run->total_dense != run->measured_dense) {
         json_object_set_new(record, "extrapolated_from_layers",
                             json_integer((json_int_t)(run->layers.count + run->measured_dense)));
@@ -146,4 +172,11 @@ void print_timeline(const iteration_run_t *run)
         fprintf(w->table, "; EXTRAPOLATED to all %zu", run->total_moe + run->total_dense);
     }
     fprintf(w->table, "\n");
+    if (w->config.chunks > 1) {
+        fprintf(
+            w->table,
+            "overlap   %zu chunks a layer: metadata, dispatch and combine are what compute waits "
+            "for\n",
+            w->config.chunks);
+    }
 }

@@ -20,7 +20,7 @@ static const command_t command = {
             "are maxima over ranks, their median over repetitions with its 95 % interval.\n\n"
             "  mpirun -np 4 moe-a2a layer --model olmoe-1b-7b --tokens 256 --skew zipf:1.0",
     .groups = GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_EXCHANGE |
-              GROUP_MEASURE | GROUP_OUTPUT | GROUP_SAMPLES,
+              GROUP_GPU | GROUP_MEASURE | GROUP_OUTPUT | GROUP_SAMPLES,
     .standard_style = "padded,padded-max,exact",
 };
 
@@ -40,6 +40,7 @@ typedef struct style_run {
     size_t layer; /* its number in the model */
     size_t errors;
     const char *chosen;       /* what carries it: another algorithm, with `best` */
+    moe_nccl_path_t path;     /* of rows, where the library's own exchange carries them */
     layer_outcome_t *outcome; /* of the style and algorithm under way */
 } style_run_t;
 
@@ -157,6 +158,11 @@ static moe_status_t record_line(const style_run_t *run, moe_layer_column_t colum
         json_object_set_new(record, "tiers", moe_json_tiers(&flow->tiers));
         json_object_set_new(record, "matrix_hash", moe_json_hash(flow->hash));
     }
+    if (flow != NULL && run->path != MOE_NCCL_PATH_UNKNOWN) {
+        json_object_set_new(
+            record, "nccl_path",
+            json_string(run->path == MOE_NCCL_PATH_KERNELS ? "kernels" : "copy-engines"));
+    }
     if (w->config.check != MOE_CHECK_OFF) {
         json_object_set_new(record, "errors", json_integer((json_int_t)run->errors));
     }
@@ -198,6 +204,15 @@ static moe_status_t report(const style_run_t *run, const moe_series_t *series, m
     return status;
 }
 
+/* Who carries the library's own exchange (collective). */
+static moe_nccl_path_t path_of(const style_run_t *run, const moe_layer_t *layer)
+{
+    moe_transport_t *t;
+    const moe_alltoallv_t *x = moe_layer_first_exchange(layer, &t);
+    const bool own = run->world->config.nccl && run->algorithm == moe_algorithm_at(0);
+    return own && x->uniform ? moe_nccl_path(t, x) : MOE_NCCL_PATH_UNKNOWN;
+}
+
 static moe_status_t run_algorithm(style_run_t *run, exchange_set_t *exchanges, size_t *all_errors,
                                   moe_error_t *error)
 {
@@ -212,6 +227,9 @@ static moe_status_t run_algorithm(style_run_t *run, exchange_set_t *exchanges, s
     }
     run->chosen = run->outcome->chosen = moe_layer_chosen(exchanges->layer[0]);
     *all_errors += run->errors;
+    if (status == MOE_OK) {
+        run->path = path_of(run, exchanges->layer[0]);
+    }
     moe_series_t series = {0};
     if (status == MOE_OK) {
         status = measured_series(w, label, MOE_LAYER_COLUMNS, MOE_LAYER_DECIDING, moe_layer_repeat,

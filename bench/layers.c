@@ -14,32 +14,55 @@
 
 #define LOWER_SIZES "--tokens (or --hidden, or choose another --style or --capacity-factor)"
 
+/* Tokens are cut as evenly as they can be; the first chunks have one more. */
+static void cut_tokens(layer_set_t *set, const config_t *config, size_t first_rank)
+{
+    const size_t ep = config->ep, even = config->tokens / set->chunks;
+    const size_t longer = config->tokens % set->chunks;
+    for (size_t c = 0; c < set->chunks; c++) {
+        const size_t before = c * even + (c < longer ? c : longer);
+        for (size_t r = 0; r < ep; r++) {
+            set->tokens[c * ep + r] = even + (c < longer);
+            set->first_token[c * ep + r] = (uint64_t)(first_rank + r) * config->tokens + before;
+        }
+    }
+}
+
+static moe_status_t make_arrays(layer_set_t *set, size_t ep, moe_error_t *error)
+{
+    moe_status_t status =
+        moe_alloc("layers", set->count, sizeof *set->layer, (void **)&set->layer, error);
+    if (status == MOE_OK) {
+        status = moe_alloc("layers", set->count, sizeof *set->router, (void **)&set->router, error);
+    }
+    if (status == MOE_OK) {
+        status = moe_alloc("layers", set->count * set->chunks, sizeof *set->workload,
+                           (void **)&set->workload, error);
+    }
+    if (status == MOE_OK) {
+        status =
+            moe_alloc("ranks", ep * set->chunks, sizeof *set->tokens, (void **)&set->tokens, error);
+    }
+    if (status == MOE_OK) {
+        status = moe_alloc("ranks", ep * set->chunks, sizeof *set->first_token,
+                           (void **)&set->first_token, error);
+    }
+    return status;
+}
+
 moe_status_t layer_set_create(const config_t *config, size_t first_rank, size_t ranks_per_node,
                               size_t count, layer_set_t *out, moe_error_t *error)
 {
-    layer_set_t set = {.count = count};
+    layer_set_t set = {.count = count, .chunks = config->chunks};
     const size_t ep = config->ep;
     moe_status_t status =
         moe_placement_create(config->placement, config->model.experts, ep, &set.placement, error);
     status = config_name_option(OPT_PLACEMENT, status, error);
     if (status == MOE_OK) {
-        status = moe_alloc("layers", count, sizeof *set.layer, (void **)&set.layer, error);
+        status = make_arrays(&set, ep, error);
     }
     if (status == MOE_OK) {
-        status = moe_alloc("layers", count, sizeof *set.router, (void **)&set.router, error);
-    }
-    if (status == MOE_OK) {
-        status = moe_alloc("layers", count, sizeof *set.workload, (void **)&set.workload, error);
-    }
-    if (status == MOE_OK) {
-        status = moe_alloc("ranks", ep, sizeof *set.tokens, (void **)&set.tokens, error);
-    }
-    if (status == MOE_OK) {
-        status = moe_alloc("ranks", ep, sizeof *set.first_token, (void **)&set.first_token, error);
-    }
-    for (size_t r = 0; status == MOE_OK && r < ep; r++) {
-        set.tokens[r] = config->tokens;
-        set.first_token[r] = (uint64_t)(first_rank + r) * config->tokens;
+        cut_tokens(&set, config, first_rank);
     }
     for (size_t i = 0, l = 0; status == MOE_OK && i < count; l++) {
         if (!moe_model_layer_is_moe(&config->model, l)) {
@@ -47,12 +70,14 @@ moe_status_t layer_set_create(const config_t *config, size_t first_rank, size_t 
         }
         status = moe_router_create(&config->routing, l, &set.router[i], error);
         set.layer[i] = l;
-        set.workload[i] = (moe_workload_t){.router = set.router[i],
-                                           .placement = &set.placement,
-                                           .tokens = set.tokens,
-                                           .first_token = set.first_token,
-                                           .capacity = config->capacity,
-                                           .ranks_per_node = ranks_per_node};
+        for (size_t c = 0; c < set.chunks; c++) {
+            set.workload[i * set.chunks + c] =
+                (moe_workload_t){.router = set.router[i],
+                                 .tokens = set.tokens + c * ep,
+                                 .first_token = set.first_token + c * ep,
+                                 .capacity = config->capacity,
+                                 .ranks_per_node = ranks_per_node};
+        }
         i++;
     }
     if (status != MOE_OK) {
@@ -60,7 +85,7 @@ moe_status_t layer_set_create(const config_t *config, size_t first_rank, size_t 
         return status;
     }
     *out = set;
-    for (size_t i = 0; i < count; i++) { /* the placement has moved with the struct */
+    for (size_t i = 0; i < count * set.chunks; i++) { /* where the placement is from now on */
         out->workload[i].placement = &out->placement;
     }
     return MOE_OK;
@@ -86,11 +111,15 @@ static moe_status_t add_own(const layer_set_t *set, size_t layer, world_t *world
     const size_t all = world->config.tokens * world->all->size;
     const size_t stride = all / GATE_SUM_TOKENS + 1;
     const size_t rank = world->group->rank;
-    moe_batch_t *batch = NULL;
-    moe_status_t status = moe_batch_create(&set->workload[layer], rank, &batch, error);
-    if (status == MOE_OK) {
-        moe_census_add(census, &set->workload[layer], batch, world->all->rank - rank, stride);
-        moe_batch_destroy(batch);
+    moe_status_t status = MOE_OK;
+    for (size_t c = 0; status == MOE_OK && c < set->chunks; c++) {
+        const moe_workload_t *workload = &set->workload[layer * set->chunks + c];
+        moe_batch_t *batch = NULL;
+        status = moe_batch_create(workload, rank, &batch, error);
+        if (status == MOE_OK) {
+            moe_census_add(census, workload, batch, world->all->rank - rank, stride);
+            moe_batch_destroy(batch);
+        }
     }
     return status;
 }
@@ -146,7 +175,8 @@ moe_status_t layer_set_census(const layer_set_t *set, world_t *world, moe_census
     return status;
 }
 
-static moe_layer_spec_t spec_of(const layer_set_t *set, world_t *world, size_t layer,
+/* number: of a layer's chunk among all. */
+static moe_layer_spec_t spec_of(const layer_set_t *set, world_t *world, size_t number,
                                 const moe_style_ops_t *style)
 {
     const config_t *c = &world->config;
@@ -154,11 +184,13 @@ static moe_layer_spec_t spec_of(const layer_set_t *set, world_t *world, size_t l
                               .device = world->device,
                               .style = style,
                               .algorithm = c->algorithm[0],
-                              .workload = &set->workload[layer],
+                              .workload = &set->workload[number],
                               .hidden = c->model.hidden,
                               .dtype = c->dtype,
                               .combine_dtype = c->combine_dtype,
-                              .data_seed = c->routing.seed};
+                              .data_seed = c->routing.seed,
+                              .graph = c->graph,
+                              .chunk = number % set->chunks};
 }
 
 moe_status_t layer_set_choose(const layer_set_t *set, config_t *config, FILE *table,
@@ -194,9 +226,15 @@ moe_status_t layer_set_fits(const layer_set_t *set, world_t *world, moe_error_t 
                    moe_batch_bytes(c->tokens, c->model.top_k, c->model.experts), "--tokens", error);
     for (size_t s = 0; status == MOE_OK && s < c->styles; s++) {
         char what[64];
-        const moe_layer_spec_t spec = spec_of(set, world, 0, c->style[s]);
+        size_t bytes = 0;
+        for (size_t n = 0; n < set->chunks; n++) {
+            const moe_layer_spec_t spec = spec_of(set, world, n, c->style[s]);
+            if (__builtin_add_overflow(bytes, moe_layer_least_bytes(&spec), &bytes)) {
+                bytes = SIZE_MAX;
+            }
+        }
         snprintf(what, sizeof what, "rows in style %s", c->style[s]->name);
-        status = world_fits(world, what, moe_layer_least_bytes(&spec), LOWER_SIZES, error);
+        status = world_fits_device(world, what, bytes, LOWER_SIZES, error);
     }
     return status;
 }
@@ -205,12 +243,17 @@ moe_status_t exchange_set_create(const layer_set_t *set, world_t *world,
                                  const moe_style_ops_t *style, exchange_set_t *out,
                                  moe_error_t *error)
 {
-    exchange_set_t exchanges = {.count = set->count};
+    exchange_set_t exchanges = {.count = set->count, .chunks = set->chunks};
+    const size_t all = set->count * set->chunks;
     moe_status_t status =
-        moe_alloc("layers", set->count, sizeof *exchanges.layer, (void **)&exchanges.layer, error);
-    for (size_t i = 0; status == MOE_OK && i < set->count; i++) {
-        const moe_layer_spec_t spec = spec_of(set, world, i, style);
-        status = moe_layer_create(&spec, &exchanges.layer[i], error);
+        moe_alloc("layers", all, sizeof *exchanges.layer, (void **)&exchanges.layer, error);
+    if (status == MOE_OK) {
+        status = moe_alloc("workspaces", set->chunks, sizeof *exchanges.workspace,
+                           (void **)&exchanges.workspace, error);
+    }
+    for (size_t n = 0; status == MOE_OK && n < all; n++) {
+        const moe_layer_spec_t spec = spec_of(set, world, n, style);
+        status = moe_layer_create(&spec, &exchanges.layer[n], error);
     }
     status = world_agree(world, status, error);
     if (status != MOE_OK) {
@@ -221,32 +264,77 @@ moe_status_t exchange_set_create(const layer_set_t *set, world_t *world,
     return MOE_OK;
 }
 
+/* The layers of one chunk, which share its workspace; freed by the caller. */
+static moe_status_t layers_of(const exchange_set_t *exchanges, size_t chunk, moe_layer_t ***out,
+                              moe_error_t *error)
+{
+    moe_layer_t **layers = NULL;
+    const moe_status_t status =
+        moe_alloc("layers", exchanges->count, sizeof *layers, (void **)&layers, error);
+    for (size_t i = 0; status == MOE_OK && i < exchanges->count; i++) {
+        layers[i] = exchanges->layer[i * exchanges->chunks + chunk];
+    }
+    *out = layers;
+    return status;
+}
+
+static moe_status_t bytes_of(const exchange_set_t *exchanges, size_t *bytes, moe_error_t *error)
+{
+    moe_status_t status = MOE_OK;
+    for (size_t c = 0; status == MOE_OK && c < exchanges->chunks; c++) {
+        moe_layer_t **layers;
+        status = layers_of(exchanges, c, &layers, error);
+        if (status == MOE_OK &&
+            __builtin_add_overflow(*bytes, moe_workspace_bytes(layers, exchanges->count), bytes)) {
+            *bytes = SIZE_MAX;
+        }
+        free(layers);
+    }
+    return status;
+}
+
+static moe_status_t bind_chunk(exchange_set_t *exchanges, size_t chunk, moe_error_t *error)
+{
+    moe_layer_t **layers;
+    moe_status_t status = layers_of(exchanges, chunk, &layers, error);
+    if (status == MOE_OK) {
+        status =
+            moe_workspace_create(layers, exchanges->count, &exchanges->workspace[chunk], error);
+    }
+    for (size_t i = 0; status == MOE_OK && i < exchanges->count; i++) {
+        status = moe_layer_bind(layers[i], exchanges->workspace[chunk], error);
+    }
+    free(layers);
+    return status;
+}
+
 moe_status_t exchange_set_bind(exchange_set_t *exchanges, world_t *world, size_t extra_bytes,
                                moe_error_t *error)
 {
-    size_t bytes;
-    if (__builtin_add_overflow(moe_workspace_bytes(exchanges->layer, exchanges->count), extra_bytes,
-                               &bytes)) {
-        bytes = SIZE_MAX;
+    size_t bytes = extra_bytes;
+    moe_status_t status = world_agree(world, bytes_of(exchanges, &bytes, error), error);
+    if (status == MOE_OK) {
+        status = world_fits_device(world, "rows and compute buffers", bytes, LOWER_SIZES, error);
     }
-    moe_status_t status = world_fits(world, "rows and compute buffers", bytes, LOWER_SIZES, error);
     if (status != MOE_OK) {
         return status;
     }
-    status = moe_workspace_create(exchanges->layer, exchanges->count, &exchanges->workspace, error);
-    for (size_t i = 0; status == MOE_OK && i < exchanges->count; i++) {
-        status = moe_layer_bind(exchanges->layer[i], exchanges->workspace, error);
+    for (size_t c = 0; status == MOE_OK && c < exchanges->chunks; c++) {
+        status = bind_chunk(exchanges, c, error);
     }
     return world_agree(world, status, error);
 }
 
 void exchange_set_destroy(exchange_set_t *exchanges)
 {
-    for (size_t i = 0; exchanges->layer != NULL && i < exchanges->count; i++) {
-        moe_layer_destroy(exchanges->layer[i]);
+    for (size_t n = 0; exchanges->layer != NULL && n < exchanges->count * exchanges->chunks; n++) {
+        moe_layer_destroy(exchanges->layer[n]);
+    }
+    for (size_t c = 0; exchanges->workspace != NULL && c < exchanges->chunks; c++) {
+        moe_workspace_destroy(exchanges->workspace[c]);
     }
     free(exchanges->layer);
-    moe_workspace_destroy(exchanges->workspace);
+    free(exchanges->workspace);
     *exchanges = (exchange_set_t){0};
 }
 
@@ -254,7 +342,7 @@ moe_status_t exchange_set_use(exchange_set_t *exchanges, const moe_algorithm_ops
                               moe_error_t *error)
 {
     moe_status_t status = MOE_OK;
-    for (size_t i = 0; status == MOE_OK && i < exchanges->count; i++) {
+    for (size_t i = 0; status == MOE_OK && i < exchanges->count * exchanges->chunks; i++) {
         status = moe_layer_use(exchanges->layer[i], algorithm, error);
     }
     return status;
@@ -284,7 +372,7 @@ moe_status_t exchange_set_check(exchange_set_t *exchanges, world_t *world, size_
 {
     moe_transport_t *t = world->all;
     *errors = 0;
-    for (size_t i = 0; i < exchanges->count; i++) {
+    for (size_t i = 0; i < exchanges->count * exchanges->chunks; i++) {
         moe_check_result_t result;
         moe_status_t status =
             moe_layer_check(exchanges->layer[i], world->config.check, &result, error);

@@ -6,13 +6,13 @@
 #include "world.h"
 
 typedef struct layer_set {
-    size_t count;
+    size_t count, chunks;
     size_t *layer;            /* [count] number of each in the model */
     moe_router_t **router;    /* [count] */
-    moe_workload_t *workload; /* [count] */
+    moe_workload_t *workload; /* [count][chunks] */
     moe_placement_t placement;
-    size_t *tokens;        /* [group] */
-    uint64_t *first_token; /* [group] */
+    size_t *tokens;        /* [chunks][group] */
+    uint64_t *first_token; /* [chunks][group] */
 } layer_set_t;
 
 /* For ranks [first_rank, first_rank + ep) of the run: the first `count` MoE layers of the model. */
@@ -32,12 +32,13 @@ moe_status_t layer_set_fits(const layer_set_t *set, world_t *world, moe_error_t 
 moe_status_t layer_set_census(const layer_set_t *set, world_t *world, moe_census_report_t *out,
                               moe_error_t *error);
 
-/* Exchanges of one style for all layers of the set, bound to one workspace; refused where they do not
- * fit memory (collective, agreed). extra_bytes: what else this rank will allocate. */
+/* Exchanges of one style for all layers of the set and their chunks; a chunk's, of whichever layer, are
+ * bound to one workspace. Refused where they do not fit memory (collective, agreed). extra_bytes: what
+ * else this rank will allocate. */
 typedef struct exchange_set {
-    size_t count;
-    moe_layer_t **layer;
-    moe_workspace_t *workspace;
+    size_t count, chunks;
+    moe_layer_t **layer;         /* [count][chunks] */
+    moe_workspace_t **workspace; /* [chunks] */
 } exchange_set_t;
 moe_status_t exchange_set_create(const layer_set_t *set, world_t *world,
                                  const moe_style_ops_t *style, exchange_set_t *out,

@@ -32,6 +32,9 @@ static moe_status_t exchange_pair(void *context, double *seconds, moe_error_t *e
     if (status == MOE_OK) {
         status = t->ops->finish(t, error);
     }
+    if (status == MOE_OK) {
+        status = p->world->device->ops->finish(p->world->device, error);
+    }
     seconds[0] = moe_now() - start;
     return status;
 }

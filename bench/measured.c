@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "gpu.h"
+
 #include "moe/system.h"
 
 typedef struct watched {
@@ -37,6 +39,16 @@ static const char *host_of(const void *context, size_t rank)
     return world->hosts[rank];
 }
 
+static void print_device(const void *context, FILE *out)
+{
+    gpu_print(out, context);
+}
+
+static void record_device(const void *context, json_t *run)
+{
+    gpu_record(context, run);
+}
+
 run_place_t world_place(const world_t *world)
 {
     return (run_place_t){.ranks = world->all->size,
@@ -45,7 +57,9 @@ run_place_t world_place(const world_t *world)
                          .host = host_of,
                          .context = world,
                          .transport = world->all->ops->name,
-                         .device = world->device->description};
+                         .device = world->device->description,
+                         .print_device = print_device,
+                         .record_device = record_device};
 }
 
 moe_status_t write_raw(world_t *world, const char *style, const char *algorithm, const char *phase,

@@ -12,8 +12,8 @@
 #define HELP_TEXT 512
 
 static const char *const group_titles[] = {
-    "Model:",     "Routing:", "Layout:", "Styles:", "Exchange:",         "Compute:",
-    "Measuring:", "Output:",  "",        "",        "What is exchanged:"};
+    "Model:",     "Routing:", "Layout:", "Styles:", "Exchange:",          "Compute:",
+    "Measuring:", "Output:",  "",        "",        "What is exchanged:", "GPUs:"};
 
 typedef struct parse_state {
     const command_t *command;

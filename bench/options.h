@@ -54,6 +54,13 @@ typedef enum option_id {
     OPT_THREADS,
     OPT_PASS,
     OPT_MEASURE_LAYERS,
+    OPT_OVERLAP,
+    /* GPUs */
+    OPT_SHARE_GPU,
+    OPT_GRAPH,
+    OPT_NCCL_REGISTER,
+    OPT_NCCL_CTAS,
+    OPT_NCCL_CHANNELS,
     /* measure */
     OPT_WARMUP,
     OPT_MIN_REPS,
@@ -83,7 +90,8 @@ typedef enum option_group {
     GROUP_OUTPUT = 128,  /* --json, --csv, --quiet */
     GROUP_SAMPLES = 256, /* --raw, --per-rank: where repetitions are */
     GROUP_LIST = 512,    /* what `models` takes */
-    GROUP_RAW = 1024     /* of `alltoallv` */
+    GROUP_RAW = 1024,    /* of `alltoallv` */
+    GROUP_GPU = 2048     /* where there is GROUP_EXCHANGE */
 } option_group_t;
 
 typedef struct option_row {

@@ -53,8 +53,11 @@ static const option_row_t rows[OPTIONS] = {
     {OPT_STYLE, "style", "LIST", GROUP_STYLE, NULL,
      STYLES_HELP ", or all; default: the first three, for iteration exact"},
     {OPT_TRANSPORT, "transport", "NAME", GROUP_EXCHANGE, "mpi",
-     "mpi, or loopback (threads of one process, without MPI: for tests of everything else)"},
-    {OPT_DEVICE, "device", "NAME", GROUP_EXCHANGE, "host", "Where rows lie: host"},
+     "mpi, nccl (with --device cuda), or loopback (threads of one process, without MPI: for tests "
+     "of "
+     "everything else)"},
+    {OPT_DEVICE, "device", "NAME", GROUP_EXCHANGE, "host",
+     "Where rows lie: host, or cuda: memory of GPUs, one a rank"},
     {OPT_ALGORITHM, "algorithm", "LIST", GROUP_EXCHANGE, "native",
      "How an exchange is made of messages, a list: native (the library's own), linear, pairwise, "
      "bruck, hierarchical, birkhoff, best; or all"},
@@ -81,6 +84,23 @@ static const option_row_t rows[OPTIONS] = {
     {OPT_MEASURE_LAYERS, "measure-layers", "N", GROUP_COMPUTE, "2",
      "MoE layers really run, each with its own routing; the rest is extrapolated and marked so; 0: "
      "all"},
+    {OPT_OVERLAP, "overlap", "HOW", GROUP_COMPUTE, "none",
+     "none, or chunks:N: a layer's tokens in N chunks, the exchange of one under way while experts "
+     "work on another"},
+    {OPT_SHARE_GPU, "share-gpu", NULL, GROUP_GPU, NULL,
+     "More ranks than GPUs: they share them, and NCCL goes over sockets. Shows that it works, not "
+     "how "
+     "fast"},
+    {OPT_GRAPH, "graph", NULL, GROUP_GPU, NULL,
+     "Replay each exchange as a CUDA graph (with --transport nccl)"},
+    {OPT_NCCL_REGISTER, "nccl-register", "HOW", GROUP_GPU, "off",
+     "Make buffers known to NCCL: off, window, symmetric, copy (symmetric, and copy engines "
+     "instead of "
+     "kernels where NCCL can)"},
+    {OPT_NCCL_CTAS, "nccl-ctas", "MIN,MAX", GROUP_GPU, NULL,
+     "Thread blocks that a NCCL kernel may use; default: NCCL's choice"},
+    {OPT_NCCL_CHANNELS, "nccl-channels-per-peer", "N", GROUP_GPU, NULL,
+     "Channels of NCCL to each peer over the network; default: NCCL's choice"},
     {OPT_WARMUP, "warmup", "N", GROUP_MEASURE, "5", "Repetitions before those that count"},
     {OPT_MIN_REPS, "min-reps", "N", GROUP_MEASURE, "30", "Fewest repetitions that count"},
     {OPT_MAX_REPS, "max-reps", "N", GROUP_MEASURE, "1000", "Most of them"},

@@ -89,9 +89,11 @@ static json_t *load_record(const moe_census_report_t *report)
     return load;
 }
 
+/* A gate sees the tokens of a chunk where there are chunks (the first is as large as any). */
 static size_t slots_of(const config_t *config)
 {
-    return moe_capacity_slots(config->tokens, config->model.experts, config->model.top_k,
+    const size_t tokens = (config->tokens + config->chunks - 1) / config->chunks;
+    return moe_capacity_slots(tokens, config->model.experts, config->model.top_k,
                               config->capacity.factor, config->capacity.min);
 }
 
@@ -126,11 +128,17 @@ json_t *run_record(const config_t *config, const run_place_t *place,
         json_object_set_new(run, "hosts", hosts);
         json_object_set_new(run, "transport", json_string(place->transport));
         json_object_set_new(run, "device", json_string(place->device));
-        if (strcmp(place->transport, "mpi") == 0) {
+        if (strcmp(place->transport, "loopback") != 0) {
             json_object_set_new(run, "mpi", json_string(place->transport_version));
         }
         json_object_set_new(run, "topology", moe_json_topology());
         json_object_set_new(run, "env", moe_json_environment());
+    }
+    if (place->record_device != NULL) {
+        place->record_device(place->context, run);
+    }
+    if (config->chunks > 1) {
+        json_object_set_new(run, "overlap", json_string(config->options.value[OPT_OVERLAP]));
     }
     if (place->compute != NULL) {
         json_object_set_new(run, "compute", json_string(place->compute));
@@ -161,8 +169,9 @@ static void print_capacity(FILE *out, const config_t *config, const moe_census_r
         fprintf(out, "capacity  none: nothing is dropped\n");
         return;
     }
-    fprintf(out, "capacity  factor %g, %zu slots an expert and rank, %.1f %% of selections dropped",
-            config->capacity.factor, slots_of(config), 100 * report->drop_share);
+    fprintf(out, "capacity  factor %g, %zu slots an expert and %s, %.1f %% of selections dropped",
+            config->capacity.factor, slots_of(config), config->chunks > 1 ? "chunk" : "rank",
+            100 * report->drop_share);
     if (report->padding_share >= 0) {
         fprintf(out, ", %.1f %% of slots empty", 100 * report->padding_share);
     }
@@ -187,7 +196,11 @@ void print_heading(FILE *out, const config_t *config, const run_place_t *place,
         fprintf(out, "; %s on %s\n          %s", place->transport, place->device,
                 place->transport_version);
     }
-    fprintf(out, "\nrouting   %s, seed %" PRIu64 ", hash %016" PRIx64 "\n", spec,
+    fprintf(out, "\n");
+    if (place->print_device != NULL) {
+        place->print_device(place->context, out);
+    }
+    fprintf(out, "routing   %s, seed %" PRIu64 ", hash %016" PRIx64 "\n", spec,
             config->routing.seed, report->hash);
     char published[64];
     if (published_gate(config, published, sizeof published)) {

@@ -17,6 +17,9 @@ typedef struct run_place {
     const void *context;
     const char *transport, *transport_version, *device;
     const char *compute; /* description of the engine */
+    /* What a device adds to the heading and to the record; NULL: nothing. */
+    void (*print_device)(const void *context, FILE *out);
+    void (*record_device)(const void *context, json_t *run);
 } run_place_t;
 
 /* report: NULL where nothing is routed; the record is then without model and routing. */

@@ -153,8 +153,8 @@ moe_status_t raw_source_create(world_t *world, raw_source_matrix_t *out, moe_err
         status = make_matrix(world, &source, error);
     }
     if (status == MOE_OK) {
-        status = world_fits(world, "bytes to send and receive",
-                            moe_raw_bytes(&source.matrix, world->all->rank), remedy, error);
+        status = world_fits_device(world, "bytes to send and receive",
+                                   moe_raw_bytes(&source.matrix, world->all->rank), remedy, error);
     }
     if (status != MOE_OK) {
         raw_source_destroy(&source);

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "gpu.h"
 #include "launcher.h"
 #include "moe/system.h"
 
@@ -70,15 +71,29 @@ moe_status_t world_agree(world_t *world, moe_status_t status, moe_error_t *error
     return found;
 }
 
+void world_label(const world_t *world, size_t rank, char text[RANK_LABEL])
+{
+    const char *host = world->hosts != NULL ? world->hosts[rank] : "?";
+    if (world->gpus != NULL) {
+        snprintf(text, RANK_LABEL, "rank %zu (%s, GPU %zu)", rank, host, world->gpus[rank].number);
+    } else {
+        snprintf(text, RANK_LABEL, "rank %zu (%s)", rank, host);
+    }
+}
+
 static void expired(void *context)
 {
     world_t *world = context;
     moe_error_t error = {0};
-    (void)moe_fail(&error, MOE_FAILED,
-                   "rank %zu (%s): no progress for %g s during %s; raise --timeout if that was too "
-                   "short",
-                   world->all->rank, world->hosts[world->all->rank], world->config.timeout,
-                   world->doing);
+    char label[RANK_LABEL];
+    const char *doing = world->group != NULL ? world->group->doing : NULL;
+    doing = doing == NULL ? world->all->doing : doing;
+    world_label(world, world->all->rank, label);
+    (void)moe_fail(
+        &error, MOE_FAILED,
+        "%s: no progress for %g s during %s%s%s%s; raise --timeout if that was too short", label,
+        world->config.timeout, world->doing, doing != NULL ? " (" : "", doing != NULL ? doing : "",
+        doing != NULL ? ")" : "");
     (void)end_all(world, MOE_FAILED, &error);
 }
 
@@ -179,6 +194,17 @@ static moe_status_t open_outputs(world_t *world, moe_error_t *error)
                                &world->recorder, error);
 }
 
+static moe_status_t make_device(world_t *world, double timeout, moe_error_t *error)
+{
+    if (world->config.cuda) {
+        return gpu_take(world, timeout, error);
+    }
+    return world_agree(
+        world,
+        moe_host_device_create(world->config.threads, world->ranks_here, &world->device, error),
+        error);
+}
+
 static moe_status_t set_up(world_t *world, moe_error_t *error)
 {
     moe_status_t status = same_options(world, error);
@@ -189,19 +215,16 @@ static moe_status_t set_up(world_t *world, moe_error_t *error)
         status = world_agree(world, open_outputs(world, error), error);
     }
     if (status == MOE_OK) {
+        status = find_hosts(world, error);
+    }
+    const double grace = world->all->rank > 0 ? WATCHDOG_GRACE_SECONDS : 0;
+    if (status == MOE_OK) {
+        status = make_device(world, world->config.timeout + grace, error);
+    }
+    if (status == MOE_OK) {
         status = make_groups(world, error);
     }
     if (status == MOE_OK) {
-        status = find_hosts(world, error);
-    }
-    if (status == MOE_OK) {
-        status = world_agree(
-            world,
-            moe_host_device_create(world->config.threads, world->ranks_here, &world->device, error),
-            error);
-    }
-    if (status == MOE_OK) {
-        const double grace = world->all->rank > 0 ? WATCHDOG_GRACE_SECONDS : 0;
         world->doing = "set-up";
         status = world_agree(world,
                              moe_watchdog_create(world->config.timeout + grace, expired, world,
@@ -215,9 +238,6 @@ static void tear_down(world_t *world)
 {
     moe_watchdog_destroy(world->watchdog);
     moe_recorder_destroy(world->recorder);
-    if (world->device != NULL) {
-        world->device->ops->destroy(world->device);
-    }
     if (world->replicas != NULL) {
         world->replicas->ops->destroy(world->replicas);
     }
@@ -225,6 +245,16 @@ static void tear_down(world_t *world)
         world->group->ops->destroy(world->group);
     }
     free(world->hosts);
+    free(world->gpus);
+}
+
+/* What moves rows of the device goes before it. */
+static void end_world(world_t *world)
+{
+    world->all->ops->destroy(world->all);
+    if (world->device != NULL) {
+        world->device->ops->destroy(world->device);
+    }
 }
 
 /* One rank from its transport to its end. */
@@ -260,9 +290,8 @@ static void *run_loopback_rank(void *argument)
 {
     loopback_rank_t *rank = argument;
     moe_error_t error = {0};
-    moe_transport_t *t = rank->world.all;
     rank->status = run_rank(&rank->world, rank->body, MOE_OK, &error);
-    t->ops->destroy(t);
+    end_world(&rank->world);
     return NULL;
 }
 
@@ -348,7 +377,7 @@ int world_run(const command_t *command, int argc, char **argv, world_fn body)
         return (int)(status != MOE_OK ? status : started);
     }
     status = run_rank(&world, body, status, &error);
-    world.all->ops->destroy(world.all);
+    end_world(&world);
     return (int)status;
 }
 
@@ -375,42 +404,82 @@ int world_refuse(const moe_error_t *error)
 
 /* ---- Memory ---- */
 
-moe_status_t world_fits(world_t *world, const char *what, size_t bytes, const char *remedy,
-                        moe_error_t *error)
+/* Where memory is: a node's, or that of one of its GPUs. */
+typedef struct need {
+    size_t node, bytes, available;
+    char pci[16]; /* empty: the node's */
+} need_t;
+
+static bool same_place(const need_t *a, const need_t *b)
 {
-    typedef struct need {
-        size_t node, bytes, available;
-    } need_t;
+    return a->node == b->node && strcmp(a->pci, b->pci) == 0;
+}
+
+/* What all ranks need in the place of rank r, where r is the first of them. */
+static moe_status_t fits_place(const world_t *world, const need_t *every, size_t r,
+                               const char *what, const char *remedy, moe_error_t *error)
+{
+    double sum = 0, available = (double)SIZE_MAX;
+    size_t ranks = 0;
+    for (size_t other = 0; other < world->all->size; other++) {
+        if (!same_place(&every[other], &every[r])) {
+            continue;
+        }
+        if (other < r) {
+            return MOE_OK; /* that one has looked */
+        }
+        sum += (double)every[other].bytes;
+        available =
+            (double)every[other].available < available ? (double)every[other].available : available;
+        ranks++;
+    }
+    if (sum <= available) {
+        return MOE_OK;
+    }
+    char need[16], have[16], where[RANK_LABEL];
+    if (every[r].pci[0] != '\0') {
+        snprintf(where, sizeof where, "GPU %s of %s", every[r].pci, world->hosts[r]);
+    } else {
+        snprintf(where, sizeof where, "%s", world->hosts[r]);
+    }
+    return moe_fail(
+        error, MOE_BAD_INPUT, "%s of the %zu ranks on %s need %s, %s are available there: lower %s",
+        what, ranks, where, moe_format_bytes(sum, need), moe_format_bytes(available, have), remedy);
+}
+
+static moe_status_t fits(world_t *world, const need_t *mine, const char *what, const char *remedy,
+                         moe_error_t *error)
+{
     moe_transport_t *t = world->all;
-    const need_t mine = {.node = world->node, .bytes = bytes, .available = moe_memory_available()};
     need_t *every = NULL;
     moe_status_t status =
         moe_alloc("memory figures", t->size, sizeof *every, (void **)&every, error);
     if (status == MOE_OK) {
-        status = t->ops->allgather(t, &mine, sizeof mine, every, error);
+        status = t->ops->allgather(t, mine, sizeof *mine, every, error);
     }
-    for (size_t n = 0; status == MOE_OK && n < world->nodes; n++) {
-        double sum = 0, available = (double)SIZE_MAX;
-        size_t ranks = 0, host = 0;
-        for (size_t r = t->size; r-- > 0;) {
-            if (every[r].node == n) {
-                sum += (double)every[r].bytes;
-                available =
-                    (double)every[r].available < available ? (double)every[r].available : available;
-                ranks++;
-                host = r;
-            }
-        }
-        if (sum > available) {
-            char need[16], have[16];
-            status = moe_fail(error, MOE_BAD_INPUT,
-                              "%s of the %zu ranks on %s need %s, %s are available there: lower %s",
-                              what, ranks, world->hosts[host], moe_format_bytes(sum, need),
-                              moe_format_bytes(available, have), remedy);
-        }
+    for (size_t r = 0; status == MOE_OK && r < t->size; r++) {
+        status = fits_place(world, every, r, what, remedy, error);
     }
     free(every);
     return status;
+}
+
+moe_status_t world_fits(world_t *world, const char *what, size_t bytes, const char *remedy,
+                        moe_error_t *error)
+{
+    const need_t mine = {.node = world->node, .bytes = bytes, .available = moe_memory_available()};
+    return fits(world, &mine, what, remedy, error);
+}
+
+moe_status_t world_fits_device(world_t *world, const char *what, size_t bytes, const char *remedy,
+                               moe_error_t *error)
+{
+    moe_device_t *d = world->device;
+    need_t mine = {.node = world->node, .bytes = bytes, .available = d->ops->available(d)};
+    if (world->gpus != NULL) {
+        memcpy(mine.pci, world->gpus[world->all->rank].gpu.pci, sizeof mine.pci);
+    }
+    return fits(world, &mine, what, remedy, error);
 }
 
 /* ---- Progress ---- */

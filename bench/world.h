@@ -27,6 +27,7 @@ typedef struct world {
     size_t ranks_here; /* ranks on this rank's node */
     size_t node;
     char (*hosts)[HOST_NAME]; /* [ranks], on every rank */
+    struct rank_gpu *gpus;    /* [ranks], on every rank; NULL: device host */
     bool running;             /* set-up is over: an error now is no longer agreed upon */
     const char *doing;        /* for the watchdog's message */
     atomic_flag *spoken;      /* of the process: one message only */
@@ -45,10 +46,17 @@ int world_refuse(const moe_error_t *error);
  * message of the lowest bad rank that has a message. */
 moe_status_t world_agree(world_t *world, moe_status_t status, moe_error_t *error);
 
+/* "rank 3 (n1, GPU 3)" */
+#define RANK_LABEL 128
+void world_label(const world_t *world, size_t rank, char text[RANK_LABEL]);
+
 /* Collective: refuses what does not fit the memory of the hosts, before it is allocated. bytes: of
  * this rank; remedy: the options to lower. */
 moe_status_t world_fits(world_t *world, const char *what, size_t bytes, const char *remedy,
                         moe_error_t *error);
+/* The same of the memory of the run's device. */
+moe_status_t world_fits_device(world_t *world, const char *what, size_t bytes, const char *remedy,
+                               moe_error_t *error);
 
 /* Says on stderr, on a terminal only, what is being done; feeds the watchdog. */
 void world_progress(world_t *world, const char *format, ...) MOE_PRINTF(2, 3);

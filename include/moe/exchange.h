@@ -34,6 +34,11 @@ typedef struct moe_algorithm_ops {
     moe_status_t (*schedule)(moe_transport_t *t, moe_alltoallv_t *x, moe_error_t *error);
     moe_status_t (*run)(moe_transport_t *t, moe_device_t *d, const moe_alltoallv_t *x,
                         moe_error_t *error);
+    /* run() in two halves, as start_alltoallv() of transports; both NULL, or *can_start() false: the
+     * algorithm has only run(). */
+    bool (*can_start)(const moe_transport_t *t, const moe_alltoallv_t *x);
+    moe_status_t (*start)(moe_transport_t *t, const moe_alltoallv_t *x, moe_error_t *error);
+    moe_status_t (*finish)(moe_transport_t *t, const moe_alltoallv_t *x, moe_error_t *error);
     /* Local. Not prepared: no effect. NULL: nothing to release. */
     void (*release)(moe_transport_t *t, moe_device_t *d, moe_alltoallv_t *x);
 } moe_algorithm_ops_t;
@@ -57,6 +62,9 @@ typedef struct moe_layer_spec {
     size_t hidden;
     moe_dtype_t dtype, combine_dtype; /* on the wire */
     uint64_t data_seed;               /* of the oracle's rows */
+    bool graph; /* run each exchange as a graph of the device, recorded in its first run */
+    size_t
+        chunk; /* number among the layers whose exchanges overlap: see moe_layer_start_dispatch() */
 } moe_layer_spec_t;
 
 typedef struct moe_layer moe_layer_t;
@@ -85,13 +93,15 @@ moe_status_t moe_layer_flows(const moe_layer_t *layer, size_t ranks_per_node, mo
 typedef struct moe_workspace moe_workspace_t;
 /* Device bytes that a workspace for these layers takes on this rank; SIZE_MAX past the range. */
 size_t moe_workspace_bytes(moe_layer_t *const *layers, size_t count);
+/* Collective where the transport gives memory for rows (alloc_rows), as destroying it is. */
 moe_status_t moe_workspace_create(moe_layer_t *const *layers, size_t count, moe_workspace_t **out,
                                   moe_error_t *error);
 void moe_workspace_destroy(moe_workspace_t *workspace);
 /* Joins a layer to its buffers and prepares its calls. Local. */
 moe_status_t moe_layer_bind(moe_layer_t *layer, moe_workspace_t *workspace, moe_error_t *error);
 
-/* The steps of a layer, in this order; each is one phase of the records. */
+/* The steps of a layer, in this order; each is one phase of the records. On a device that works behind
+ * the caller's back they return before they are done (device.h). */
 moe_status_t moe_layer_metadata(moe_layer_t *layer, moe_error_t *error); /* metadata */
 /* schedule: what the algorithm finds out from the counts of all ranks; nothing with most. */
 moe_status_t moe_layer_schedule(moe_layer_t *layer, moe_error_t *error);
@@ -104,11 +114,22 @@ moe_status_t moe_layer_combine(moe_layer_t *layer, moe_error_t *error); /* combi
 moe_status_t moe_layer_unpermute(moe_layer_t *layer,
                                  moe_error_t *error); /* unpermute: weigh, sum */
 
+/* Dispatch and combine in two halves: between the two the exchange goes on in a lane of the device
+ * (MOE_LANE_EXCHANGE) or in the transport, where they can, and the caller computes. Layers with
+ * different numbers (spec.chunk) may have exchanges under way together, and finish them in the order in
+ * which they were started; the algorithm's run() is then in start_dispatch(), unless it can wait. */
+moe_status_t moe_layer_start_dispatch(moe_layer_t *layer, moe_error_t *error);
+moe_status_t moe_layer_finish_dispatch(moe_layer_t *layer, moe_error_t *error);
+moe_status_t moe_layer_start_combine(moe_layer_t *layer, moe_error_t *error);
+moe_status_t moe_layer_finish_combine(moe_layer_t *layer, moe_error_t *error);
+
 /* Rows of local expert l, as they arrived (padding included): `in` of `dtype`, `out` of
  * combine_dtype. *rows may be 0. */
 void moe_layer_expert_rows(const moe_layer_t *layer, size_t local_expert, size_t *rows,
                            const void **in, void **out);
 size_t moe_layer_local_experts(const moe_layer_t *layer);
+/* The (first) exchange of dispatch and its transport, once bound; valid until bound or used anew. */
+const moe_alltoallv_t *moe_layer_first_exchange(const moe_layer_t *layer, moe_transport_t **t);
 /* The algorithm that really carries the (first) exchange of dispatch: what `best` has chosen. */
 const char *moe_layer_chosen(const moe_layer_t *layer);
 
@@ -141,6 +162,7 @@ typedef struct moe_raw_spec {
     const moe_matrix_t *matrix; /* the same on all ranks; not needed after moe_raw_create() */
     size_t row_bytes;           /* divides every block; see moe_matrix_row_bytes() */
     size_t ranks_per_node;      /* as in moe_alltoallv_t */
+    bool graph;                 /* as in moe_layer_spec_t */
 } moe_raw_spec_t;
 
 typedef struct moe_raw moe_raw_t;
@@ -148,7 +170,7 @@ typedef struct moe_raw moe_raw_t;
 /* Device bytes that the exchange takes on a rank, without what an algorithm adds; SIZE_MAX past the
  * range. To be asked before it is made. */
 size_t moe_raw_bytes(const moe_matrix_t *matrix, size_t rank);
-/* Buffers, and known bytes to send. Local. Blocks lie side by side in order of ranks. Never called
+/* Buffers, and known bytes to send. Collective where the transport gives memory for rows. Blocks lie side by side in order of ranks. Never called
  * uniform: equal blocks too are an all-to-all-v, as in osu_alltoallv. */
 moe_status_t moe_raw_create(const moe_raw_spec_t *spec, moe_raw_t **out, moe_error_t *error);
 void moe_raw_destroy(moe_raw_t *raw);
@@ -156,7 +178,8 @@ void moe_raw_destroy(moe_raw_t *raw);
 moe_status_t moe_raw_use(moe_raw_t *raw, const moe_algorithm_ops_t *algorithm, moe_error_t *error);
 /* As moe_algorithm_chosen(). */
 const char *moe_raw_chosen(const moe_raw_t *raw);
-/* schedule() of the algorithm, where it has one, and run(): collective. */
+/* schedule() of the algorithm, where it has one, and run(), after which the device has finished:
+ * collective. */
 moe_status_t moe_raw_schedule(moe_raw_t *raw, moe_error_t *error);
 moe_status_t moe_raw_run(moe_raw_t *raw, moe_error_t *error);
 

@@ -42,6 +42,13 @@ moe_status_t moe_gemms_router(const moe_model_t *model, size_t tokens, moe_gemm_
 moe_status_t moe_gemms_head(const moe_model_t *model, size_t tokens, moe_gemm_list_t *out,
                             moe_error_t *error);
 
+/* Rows of one expert: [rows][hidden], packed. */
+typedef struct moe_expert {
+    size_t rows; /* may be 0 */
+    const void *in;
+    void *out;
+} moe_expert_t;
+
 typedef struct moe_compute moe_compute_t;
 
 typedef struct moe_compute_ops {
@@ -52,11 +59,11 @@ typedef struct moe_compute_ops {
     moe_status_t (*create)(moe_compute_t *c, const char *arguments, moe_error_t *error);
     /* Runs (or waits for) the list; backward: twice the work, two GEMMs for each. */
     void (*run)(moe_compute_t *c, const moe_gemm_list_t *list, bool backward);
-    /* Runs one expert on the rows that arrived and writes its output rows (engines that compute
-     * nothing leave them as they are). The list is moe_gemms_ffn()'s; `rows` stands for its m. */
-    void (*expert)(moe_compute_t *c, const moe_gemm_list_t *list, const void *in,
-                   moe_dtype_t in_dtype, void *out, moe_dtype_t out_dtype, size_t rows,
-                   size_t hidden, bool backward);
+    /* Runs experts on the rows that arrived and writes their output rows (engines that compute
+     * nothing leave them as they are). list[count] are moe_gemms_ffn()'s, of the rows of each. */
+    void (*experts)(moe_compute_t *c, const moe_gemm_list_t *list, const moe_expert_t *expert,
+                    size_t count, moe_dtype_t in_dtype, moe_dtype_t out_dtype, size_t hidden,
+                    bool backward);
     /* Device bytes that it needs for the largest list it will be given. */
     size_t (*memory)(const moe_compute_t *c, const moe_gemm_list_t *lists, size_t count);
     moe_status_t (*prepare)(moe_compute_t *c, const moe_gemm_list_t *lists, size_t count,
@@ -125,8 +132,11 @@ typedef struct moe_iteration_spec {
     moe_transport_t *replicas; /* ranks that hold the same experts: expert gradients */
     bool gradients;            /* training with --dp > 1 */
     size_t local_experts;
-    moe_layer_t *const *moe_layers; /* [measured_moe], each its own routing, bound */
-    size_t measured_moe;
+    /* [measured_moe][chunks], each its own routing, bound. A layer's tokens may be cut into chunks
+     * whose exchanges overlap with the experts' work on others: layers with spec.chunk 0, 1, ..., of
+     * workspaces of their own. 1: nothing overlaps. */
+    moe_layer_t *const *moe_layers;
+    size_t measured_moe, chunks;
     size_t measured_dense;         /* dense layers really run */
     size_t total_moe, total_dense; /* of the model: what is extrapolated to */
 } moe_iteration_spec_t;

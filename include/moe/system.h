@@ -72,6 +72,12 @@ typedef struct moe_topology {
 /* Reads the host's topology (hwloc). Never fails: see `known`. */
 void moe_topology_read(moe_topology_t *out);
 
+/* Which of `count` PCI devices ("0000:1b:00.0") are near cores that this process is bound to: bit i is
+ * set where the NUMA-local cores of device i (hwloc) and those of the process have some in common. No
+ * bit is set where the process may run on every core of the host, for a device that is not found or
+ * whose place the host does not tell, nor for devices past the 32nd. */
+uint32_t moe_near_pci(const char pci[][16], size_t count);
+
 /* This host's name into `name`, always terminated. */
 void moe_hostname(char *name, size_t size);
 

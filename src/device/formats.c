@@ -84,35 +84,14 @@ MOE_CLONES static void encode_e4m3(uint8_t *restrict to, const float *restrict f
     }
 }
 
-/* Bits of the largest magnitude; bits of positive floats are ordered as the floats are. NaN does not
- * decide the scale of its neighbours. */
 MOE_CLONES static uint32_t largest_magnitude(const float *from, size_t n)
 {
     uint32_t largest = 0;
     for (size_t j = 0; j < n; j++) {
-        const uint32_t bits = moe_bits_of(from[j]) & ~MOE_FP32_SIGN;
-        const uint32_t number = moe_select(bits > MOE_FP32_INFINITY, 0, bits);
+        const uint32_t number = moe_fp8_magnitude(from[j]);
         largest = number > largest ? number : largest;
     }
     return largest;
-}
-
-/* 448 = 1.75 * 2^8. The exponent (biased) stays where its inverse is a normal number too. */
-static uint32_t scale_exponent(uint32_t largest)
-{
-    const uint32_t fraction_of_448 = UINT32_C(0x600000);
-    const uint32_t exponent_of_448 = 8;
-    if (largest == 0) {
-        return MOE_FP32_BIAS;
-    }
-    const uint32_t fraction = largest & ((1u << MOE_FP32_FRACTION) - 1);
-    const uint32_t exponent = (largest >> MOE_FP32_FRACTION) + (fraction > fraction_of_448 ? 1 : 0);
-    return exponent > exponent_of_448 ? exponent - exponent_of_448 : 1;
-}
-
-static float power_of_two(uint32_t biased_exponent)
-{
-    return moe_float_of(biased_exponent << MOE_FP32_FRACTION);
 }
 
 static void encode_fp8(uint8_t *row, const float *from, size_t hidden, size_t first, size_t n)
@@ -120,9 +99,9 @@ static void encode_fp8(uint8_t *row, const float *from, size_t hidden, size_t fi
     assert(first % MOE_FP8_BLOCK == 0);
     for (size_t done = 0; done < n; done += MOE_FP8_BLOCK) {
         const size_t width = n - done < MOE_FP8_BLOCK ? n - done : MOE_FP8_BLOCK;
-        const uint32_t exponent = scale_exponent(largest_magnitude(from + done, width));
-        const float scale = power_of_two(exponent);
-        const float inverse = power_of_two(2 * MOE_FP32_BIAS - exponent);
+        const uint32_t exponent = moe_fp8_scale_exponent(largest_magnitude(from + done, width));
+        const float scale = moe_power_of_two(exponent);
+        const float inverse = moe_inverse_power_of_two(exponent);
         const size_t block = (first + done) / MOE_FP8_BLOCK;
         encode_e4m3(row + first + done, from + done, inverse, width);
         memcpy(row + hidden + block * sizeof scale, &scale, sizeof scale);

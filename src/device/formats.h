@@ -10,7 +10,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "inline.h"
 #include "moe/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Columns that are converted at a time: small enough for the first-level cache in fp32, whole FP8
  * blocks. */
@@ -36,14 +41,14 @@
 #define MOE_E4M3_NAN      UINT32_C(0x7f)
 #define MOE_E4M3_LARGEST  UINT32_C(0x7e)
 
-static inline uint32_t moe_bits_of(float value)
+MOE_INLINE uint32_t moe_bits_of(float value)
 {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
 }
 
-static inline float moe_float_of(uint32_t bits)
+MOE_INLINE float moe_float_of(uint32_t bits)
 {
     float value;
     memcpy(&value, &bits, sizeof value);
@@ -52,33 +57,33 @@ static inline float moe_float_of(uint32_t bits)
 
 /* condition ? a : b as arithmetic, which stays free of branches (and so in vectors) where a compiler
  * would jump over floating-point work. */
-static inline uint32_t moe_select(int condition, uint32_t a, uint32_t b)
+MOE_INLINE uint32_t moe_select(int condition, uint32_t a, uint32_t b)
 {
     const uint32_t mask = 0u - (uint32_t)(condition != 0);
     return (a & mask) | (b & ~mask);
 }
 
-static inline float moe_bf16_to_float(uint16_t value)
+MOE_INLINE float moe_bf16_to_float(uint16_t value)
 {
     return moe_float_of((uint32_t)value << 16);
 }
 
 /* Bits whose upper half is the bf16 nearest to `value`. */
-static inline uint32_t moe_bf16_round(float value)
+MOE_INLINE uint32_t moe_bf16_round(float value)
 {
     const uint32_t bits = moe_bits_of(value);
     const uint32_t rounded = bits + 0x7fff + ((bits >> 16) & 1);
     return value != value ? bits | MOE_FP32_QUIET : rounded;
 }
 
-static inline uint16_t moe_bf16_from_float(float value)
+MOE_INLINE uint16_t moe_bf16_from_float(float value)
 {
     return (uint16_t)(moe_bf16_round(value) >> 16);
 }
 
 /* Finite magnitudes of a format with fewer exponent bits than fp32. Without branches, and without
  * subnormal fp32 numbers, which some processors take hundreds of cycles for. */
-static inline uint32_t moe_small_to_float(uint32_t magnitude, int fraction, int bias)
+MOE_INLINE uint32_t moe_small_to_float(uint32_t magnitude, int fraction, int bias)
 {
     const int shift = MOE_FP32_FRACTION - fraction;
     const uint32_t least_normal = (uint32_t)(MOE_FP32_BIAS + 1 - bias) << MOE_FP32_FRACTION;
@@ -91,7 +96,7 @@ static inline uint32_t moe_small_to_float(uint32_t magnitude, int fraction, int 
 
 /* The same the other way, bits without sign; past the format's largest number it goes on counting.
  * Subnormals: adding 2^(23 + exponent of the last bit) leaves the rounded multiple in the low bits. */
-static inline uint32_t moe_small_from_float(uint32_t bits, int fraction, int bias)
+MOE_INLINE uint32_t moe_small_from_float(uint32_t bits, int fraction, int bias)
 {
     const int shift = MOE_FP32_FRACTION - fraction;
     const uint32_t least_normal = (uint32_t)(MOE_FP32_BIAS + 1 - bias) << MOE_FP32_FRACTION;
@@ -103,7 +108,7 @@ static inline uint32_t moe_small_from_float(uint32_t bits, int fraction, int bia
     return moe_select(bits < least_normal, subnormal, normal);
 }
 
-static inline float moe_fp16_to_float(uint16_t value)
+MOE_INLINE float moe_fp16_to_float(uint16_t value)
 {
     const uint32_t magnitude = value & 0x7fffu;
     const uint32_t finite = moe_small_to_float(magnitude, MOE_FP16_FRACTION, MOE_FP16_BIAS);
@@ -113,7 +118,7 @@ static inline float moe_fp16_to_float(uint16_t value)
     return moe_float_of(sign | moe_select(magnitude >= MOE_FP16_INFINITY, special, finite));
 }
 
-static inline uint16_t moe_fp16_from_float(float value)
+MOE_INLINE uint16_t moe_fp16_from_float(float value)
 {
     const uint32_t bits = moe_bits_of(value) & ~MOE_FP32_SIGN;
     const uint32_t sign = moe_bits_of(value) >> 31 << 15;
@@ -124,7 +129,7 @@ static inline uint16_t moe_fp16_from_float(float value)
     return (uint16_t)(sign | moe_select(bits > MOE_FP32_INFINITY, quiet, finite));
 }
 
-static inline float moe_e4m3_to_float(uint8_t value)
+MOE_INLINE float moe_e4m3_to_float(uint8_t value)
 {
     const uint32_t magnitude = value & 0x7fu;
     const uint32_t finite = moe_small_to_float(magnitude, MOE_E4M3_FRACTION, MOE_E4M3_BIAS);
@@ -134,7 +139,7 @@ static inline float moe_e4m3_to_float(uint8_t value)
 }
 
 /* Saturates at 448. */
-static inline uint8_t moe_e4m3_from_float(float value)
+MOE_INLINE uint8_t moe_e4m3_from_float(float value)
 {
     const uint32_t bits = moe_bits_of(value) & ~MOE_FP32_SIGN;
     const uint32_t sign = moe_bits_of(value) >> 31 << 7;
@@ -143,14 +148,47 @@ static inline uint8_t moe_e4m3_from_float(float value)
     return (uint8_t)(sign | moe_select(bits > MOE_FP32_INFINITY, MOE_E4M3_NAN, finite));
 }
 
+/* Bits of the magnitude, which are ordered as the floats are; NaN counts as 0, so that it does not
+ * decide the scale of its neighbours. */
+MOE_INLINE uint32_t moe_fp8_magnitude(float value)
+{
+    const uint32_t bits = moe_bits_of(value) & ~MOE_FP32_SIGN;
+    return moe_select(bits > MOE_FP32_INFINITY, 0, bits);
+}
+
+/* Exponent (biased) of the scale of a block whose largest magnitude this is: see moe_format_encode().
+ * 448 = 1.75 * 2^8. It stays where its inverse is a normal number too. */
+MOE_INLINE uint32_t moe_fp8_scale_exponent(uint32_t largest)
+{
+    const uint32_t fraction_of_448 = UINT32_C(0x600000);
+    const uint32_t exponent_of_448 = 8;
+    if (largest == 0) {
+        return MOE_FP32_BIAS;
+    }
+    const uint32_t fraction = largest & ((1u << MOE_FP32_FRACTION) - 1);
+    const uint32_t exponent = (largest >> MOE_FP32_FRACTION) + (fraction > fraction_of_448 ? 1 : 0);
+    return exponent > exponent_of_448 ? exponent - exponent_of_448 : 1;
+}
+
+MOE_INLINE float moe_power_of_two(uint32_t biased_exponent)
+{
+    return moe_float_of(biased_exponent << MOE_FP32_FRACTION);
+}
+
+/* 1 / moe_power_of_two(). */
+MOE_INLINE float moe_inverse_power_of_two(uint32_t biased_exponent)
+{
+    return moe_power_of_two(2 * MOE_FP32_BIAS - biased_exponent);
+}
+
 /* Scales of a row: one for each MOE_FP8_BLOCK elements. */
-static inline size_t moe_fp8_blocks(size_t hidden)
+MOE_INLINE size_t moe_fp8_blocks(size_t hidden)
 {
     return hidden / MOE_FP8_BLOCK + (hidden % MOE_FP8_BLOCK != 0);
 }
 
 /* Columns of the panel that starts at column `first`. */
-static inline size_t moe_panel_width(size_t hidden, size_t first)
+MOE_INLINE size_t moe_panel_width(size_t hidden, size_t first)
 {
     return hidden - first < MOE_PANEL ? hidden - first : MOE_PANEL;
 }
@@ -169,4 +207,7 @@ void moe_format_add(moe_dtype_t dtype, float *sums, float weight, const void *ro
 void moe_format_encode(moe_dtype_t dtype, void *row, const float *from, size_t hidden, size_t first,
                        size_t n);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -4,7 +4,15 @@
 #ifndef MOE_DEVICE_HOST_H
 #define MOE_DEVICE_HOST_H
 
+#include <time.h>
+
 #include "moe/device.h"
+
+typedef struct moe_host_state {
+    struct timespec *mark; /* [mark_room], `marks` made since the last read_marks() */
+    size_t marks, mark_room;
+    bool marks_lost; /* no memory for one */
+} moe_host_state_t;
 
 /* host_rows.c */
 void moe_host_gather(moe_device_t *d, void *to, size_t to_stride, moe_dtype_t to_dtype,
@@ -12,10 +20,6 @@ void moe_host_gather(moe_device_t *d, void *to, size_t to_stride, moe_dtype_t to
                      const size_t *index, size_t rows, size_t hidden);
 void moe_host_copy_parts(moe_device_t *d, void *to, size_t to_stride, const void *from,
                          size_t from_stride, size_t bytes, const size_t *index, size_t rows);
-void moe_host_widen(moe_device_t *d, float *to, const void *from, moe_dtype_t dtype, size_t rows,
-                    size_t hidden);
-void moe_host_narrow(moe_device_t *d, void *to, moe_dtype_t dtype, const float *from, size_t rows,
-                     size_t hidden);
 
 /* host_reduce.c */
 void moe_host_reduce(moe_device_t *d, void *to, moe_dtype_t to_dtype, const void *from,
@@ -41,8 +45,8 @@ void moe_host_check_combined(moe_device_t *d, const void *out, moe_dtype_t dtype
 #else
 #define MOE_HOST_HAS_GEMM false
 #endif
-void moe_host_gemm(moe_device_t *d, const moe_gemm_t *shape, const float *a, const float *b,
-                   float *c);
+void moe_host_gemm(moe_device_t *d, size_t count, const moe_gemm_t *shape, const void *const *a,
+                   const void *const *b, void *const *c);
 /* Sets the threads of the BLAS; 0: what OPENBLAS_NUM_THREADS says, else the cores that this process
  * may use shared among `ranks_on_host`. Writes "OpenBLAS 0.3.21, 2 threads", or "no BLAS". */
 void moe_host_set_up_blas(size_t threads, size_t ranks_on_host, char *description, size_t size);

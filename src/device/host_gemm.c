@@ -24,10 +24,8 @@ static int leading(size_t columns)
     return columns == 0 ? 1 : (int)columns;
 }
 
-void moe_host_gemm(moe_device_t *d, const moe_gemm_t *shape, const float *a, const float *b,
-                   float *c)
+static void multiply(const moe_gemm_t *shape, const float *a, const float *b, float *c)
 {
-    (void)d;
     const size_t m = shape->m, n = shape->n, k = shape->k;
     /* BLAS counts in int. A side of 2^31 is a matrix that no host of today holds. */
     assert(m <= INT_MAX && n <= INT_MAX && k <= INT_MAX);
@@ -42,6 +40,15 @@ void moe_host_gemm(moe_device_t *d, const moe_gemm_t *shape, const float *a, con
                 shape->transpose_b ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, 1.0f, a,
                 leading(shape->transpose_a ? m : k), b, leading(shape->transpose_b ? k : n), 0.0f,
                 c, leading(n));
+}
+
+void moe_host_gemm(moe_device_t *d, size_t count, const moe_gemm_t *shape, const void *const *a,
+                   const void *const *b, void *const *c)
+{
+    (void)d;
+    for (size_t i = 0; i < count; i++) {
+        multiply(&shape[i], a[i], b[i], c[i]);
+    }
 }
 
 /* Cores, not hardware threads: two threads of one core share its multipliers. */
@@ -92,10 +99,10 @@ void moe_host_set_up_blas(size_t threads, size_t ranks_on_host, char *descriptio
 
 #else
 
-void moe_host_gemm(moe_device_t *d, const moe_gemm_t *shape, const float *a, const float *b,
-                   float *c)
+void moe_host_gemm(moe_device_t *d, size_t count, const moe_gemm_t *shape, const void *const *a,
+                   const void *const *b, void *const *c)
 {
-    (void)d, (void)shape, (void)a, (void)b, (void)c;
+    (void)d, (void)count, (void)shape, (void)a, (void)b, (void)c;
 }
 
 void moe_host_set_up_blas(size_t threads, size_t ranks_on_host, char *description, size_t size)

@@ -94,26 +94,3 @@ void moe_host_copy_parts(moe_device_t *d, void *to, size_t to_stride, const void
         }
     }
 }
-
-/* ---- To and from matrices of fp32 ---- */
-
-void moe_host_widen(moe_device_t *d, float *to, const void *from, moe_dtype_t dtype, size_t rows,
-                    size_t hidden)
-{
-    (void)d;
-    const size_t bytes = moe_row_bytes(dtype, hidden);
-    for (size_t r = 0; r < rows; r++) {
-        moe_format_decode(dtype, to + r * hidden, (const char *)from + r * bytes, hidden, 0,
-                          hidden);
-    }
-}
-
-void moe_host_narrow(moe_device_t *d, void *to, moe_dtype_t dtype, const float *from, size_t rows,
-                     size_t hidden)
-{
-    (void)d;
-    const size_t bytes = moe_row_bytes(dtype, hidden);
-    for (size_t r = 0; r < rows; r++) {
-        moe_format_encode(dtype, (char *)to + r * bytes, from + r * hidden, hidden, 0, hidden);
-    }
-}

@@ -107,3 +107,54 @@ void moe_exchange_copy_own(const moe_transport_t *t, moe_device_t *d, const moe_
                  (const char *)x->send + x->send_first[own] * x->row.bytes,
                  x->send_rows[own] * x->row.bytes);
 }
+
+/* ---- Runs ---- */
+
+typedef struct work {
+    const moe_algorithm_ops_t *algorithm;
+    moe_transport_t *t;
+    moe_device_t *d;
+    const moe_alltoallv_t *x;
+} work_t;
+
+static moe_status_t do_work(void *context, moe_error_t *error)
+{
+    const work_t *w = context;
+    return w->algorithm->run(w->t, w->d, w->x, error);
+}
+
+moe_status_t moe_exchange_run(const moe_algorithm_ops_t *algorithm, moe_transport_t *t,
+                              moe_device_t *d, const moe_alltoallv_t *x, moe_graph_t **graph,
+                              moe_error_t *error)
+{
+    if (graph == NULL) {
+        return algorithm->run(t, d, x, error);
+    }
+    moe_status_t status = MOE_OK;
+    if (*graph == NULL) {
+        work_t work = {.algorithm = algorithm, .t = t, .d = d, .x = x};
+        status = d->ops->capture(d, do_work, &work, graph, error);
+    }
+    if (status == MOE_OK) {
+        d->ops->replay(d, *graph);
+    }
+    return status;
+}
+
+/* ---- Memory ---- */
+
+moe_status_t moe_exchange_alloc_rows(moe_transport_t *t, moe_device_t *d, const char *what,
+                                     size_t bytes, void **out, moe_error_t *error)
+{
+    return t->ops->alloc_rows != NULL ? t->ops->alloc_rows(t, what, bytes, out, error)
+                                      : d->ops->alloc(d, what, bytes, out, error);
+}
+
+void moe_exchange_release_rows(moe_transport_t *t, moe_device_t *d, void *rows)
+{
+    if (t->ops->alloc_rows != NULL) {
+        t->ops->release_rows(t, rows);
+    } else {
+        d->ops->release(d, rows);
+    }
+}

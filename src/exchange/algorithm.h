@@ -22,6 +22,15 @@ moe_status_t moe_exchange_start_send(moe_transport_t *t, const moe_alltoallv_t *
                                      moe_error_t *error);
 moe_status_t moe_exchange_start_recv(moe_transport_t *t, const moe_alltoallv_t *x, size_t from,
                                      moe_error_t *error);
+/* run() of an algorithm; graph not NULL: as a graph, which the first run records in *graph. */
+moe_status_t moe_exchange_run(const moe_algorithm_ops_t *algorithm, moe_transport_t *t,
+                              moe_device_t *d, const moe_alltoallv_t *x, moe_graph_t **graph,
+                              moe_error_t *error);
+/* Memory for rows: the transport's, where it has such, else the device's. */
+moe_status_t moe_exchange_alloc_rows(moe_transport_t *t, moe_device_t *d, const char *what,
+                                     size_t bytes, void **out, moe_error_t *error);
+void moe_exchange_release_rows(moe_transport_t *t, moe_device_t *d, void *rows);
+
 /* The block that stays on this rank. */
 void moe_exchange_copy_own(const moe_transport_t *t, moe_device_t *d, const moe_alltoallv_t *x);
 

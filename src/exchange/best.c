@@ -63,6 +63,8 @@ static moe_status_t time_run(moe_transport_t *t, moe_device_t *d, const best_t *
     const double begin = moe_now();
     if (status == MOE_OK)
         status = b->chosen->run(t, d, &b->x, error);
+    if (status == MOE_OK)
+        status = d->ops->finish(d, error);
     *seconds = moe_now() - begin;
     return status;
 }
@@ -159,6 +161,24 @@ static moe_status_t run(moe_transport_t *t, moe_device_t *d, const moe_alltoallv
     return b != NULL ? b->chosen->run(t, d, &b->x, error) : fail_unprepared(t, error);
 }
 
+static bool can_start(const moe_transport_t *t, const moe_alltoallv_t *x)
+{
+    const best_t *b = x->state;
+    return b != NULL && b->chosen->can_start != NULL && b->chosen->can_start(t, &b->x);
+}
+
+static moe_status_t start(moe_transport_t *t, const moe_alltoallv_t *x, moe_error_t *error)
+{
+    const best_t *b = x->state;
+    return b->chosen->start(t, &b->x, error);
+}
+
+static moe_status_t finish(moe_transport_t *t, const moe_alltoallv_t *x, moe_error_t *error)
+{
+    const best_t *b = x->state;
+    return b->chosen->finish(t, &b->x, error);
+}
+
 static void release(moe_transport_t *t, moe_device_t *d, moe_alltoallv_t *x)
 {
     best_t *b = x->state;
@@ -182,5 +202,8 @@ const moe_algorithm_ops_t moe_algorithm_best = {
     .prepare = prepare,
     .schedule = schedule,
     .run = run,
+    .can_start = can_start,
+    .start = start,
+    .finish = finish,
     .release = release,
 };

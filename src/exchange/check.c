@@ -22,23 +22,37 @@ static void poison(const moe_layer_t *layer)
     }
 }
 
+/* Side data of all rows that have arrived, in host memory; NULL where rows have none. */
+static moe_status_t fetch_side(const moe_layer_t *layer, unsigned char **out, moe_error_t *error)
+{
+    const moe_buffer_t arrived = layer->plan.two_hops ? BUFFER_FORWARD_RECV : BUFFER_RECV;
+    const size_t wide = moe_layer_buffer_row_bytes(layer, arrived), bytes = layer->side_bytes;
+    const size_t rows = moe_layer_buffer_rows(layer, arrived);
+    moe_device_t *d = layer->spec.device;
+    *out = NULL;
+    if (layer->spec.style->side == NULL) {
+        return MOE_OK;
+    }
+    const moe_status_t status = moe_alloc("the check", rows, bytes, (void **)out, error);
+    if (status == MOE_OK) {
+        const char *from = moe_layer_buffer(layer, arrived);
+        d->ops->copy_parts(d, *out, bytes, from + wide - bytes, wide, bytes, NULL, rows);
+    }
+    return status;
+}
+
 /* Side data that arrived with the row that went to this row by expert. Every byte counts as an element
  * behind the row's own. */
 static void check_side(const moe_layer_t *layer, const moe_batch_t *batch, size_t selection,
-                       size_t row, moe_mismatch_t *found)
+                       size_t row, const unsigned char *side, moe_mismatch_t *found)
 {
-    const moe_style_ops_t *style = layer->spec.style;
-    const moe_buffer_t arrived = layer->plan.two_hops ? BUFFER_FORWARD_RECV : BUFFER_RECV;
-    const size_t wide = moe_layer_buffer_row_bytes(layer, arrived), top_k = layer->sizes.top_k;
-    unsigned char expected[MOE_SIDE_BYTES_MAX], got[MOE_SIDE_BYTES_MAX];
-    moe_device_t *d = layer->spec.device;
-    if (style->side == NULL) {
+    const size_t top_k = layer->sizes.top_k;
+    unsigned char expected[MOE_SIDE_BYTES_MAX];
+    if (side == NULL) {
         return;
     }
-    style->side(&layer->sizes, batch, selection / top_k, selection % top_k, expected);
-    const size_t at = layer->plan.expert_gather[row];
-    const char *from = moe_layer_buffer(layer, arrived);
-    d->ops->copy(d, got, from + (at + 1) * wide - layer->side_bytes, layer->side_bytes);
+    layer->spec.style->side(&layer->sizes, batch, selection / top_k, selection % top_k, expected);
+    const unsigned char *got = side + layer->plan.expert_gather[row] * layer->side_bytes;
     for (size_t i = 0; i < layer->side_bytes; i++) {
         if (expected[i] != got[i] && found->count++ == 0) {
             *found = (moe_mismatch_t){.count = 1,
@@ -67,7 +81,8 @@ static void new_data(moe_layer_t *layer)
  * row of the source's block for local expert l; moved to the next source's. Nothing is written past
  * the rows that the plan gives an expert: expect_rows() sees from the cursors that it is wrong. */
 static void expect_from(const moe_layer_t *layer, const moe_batch_t *batch, size_t *cursor,
-                        size_t *within, uint64_t *expected, moe_mismatch_t *found)
+                        size_t *within, uint64_t *expected, const unsigned char *side,
+                        moe_mismatch_t *found)
 {
     const moe_placement_t *placement = layer->spec.workload->placement;
     const size_t top_k = batch->table.top_k;
@@ -83,7 +98,7 @@ static void expect_from(const moe_layer_t *layer, const moe_batch_t *batch, size
         const size_t row = cursor[l] + within[l]++;
         if (row < layer->plan.expert_first[l + 1]) {
             expected[row] = batch->table.first_token + i / top_k;
-            check_side(layer, batch, i, row, found);
+            check_side(layer, batch, i, row, side, found);
         }
     }
     for (size_t l = 0; l < layer->local_experts; l++) {
@@ -99,9 +114,14 @@ static moe_status_t expect_rows(const moe_layer_t *layer, uint64_t *expected, mo
     const size_t experts = layer->local_experts, peers = layer->spec.workload->placement->ranks;
     const size_t *first = layer->plan.expert_first;
     size_t *cursor = NULL;
+    unsigned char *side = NULL;
     moe_status_t status =
         moe_alloc("the check", 2 * experts, sizeof *cursor, (void **)&cursor, error);
+    if (status == MOE_OK) {
+        status = fetch_side(layer, &side, error);
+    }
     if (status != MOE_OK) {
+        free(cursor);
         return status;
     }
     for (size_t r = 0; r < first[experts]; r++) {
@@ -114,7 +134,7 @@ static moe_status_t expect_rows(const moe_layer_t *layer, uint64_t *expected, mo
         moe_batch_t *batch = NULL;
         status = moe_batch_create(layer->spec.workload, p, &batch, error);
         if (status == MOE_OK) {
-            expect_from(layer, batch, cursor, cursor + experts, expected, found);
+            expect_from(layer, batch, cursor, cursor + experts, expected, side, found);
             moe_batch_destroy(batch);
         }
     }
@@ -125,6 +145,7 @@ static moe_status_t expect_rows(const moe_layer_t *layer, uint64_t *expected, mo
                               layer->plan.rank, l, cursor[l], first[l + 1]);
         }
     }
+    free(side);
     free(cursor);
     return status;
 }
@@ -150,6 +171,7 @@ static moe_status_t check_dispatch(moe_layer_t *layer, moe_check_t how, moe_mism
         d->ops->check_rows(d, moe_layer_buffer(layer, BUFFER_EXPERT_IN), layer->spec.dtype,
                            layer->spec.data_seed, expected, rows, stride_of(how),
                            layer->spec.hidden, 0, found);
+        status = d->ops->finish(d, error);
     }
     /* Where a row is wrong, so is what lies behind it: the row tells more. */
     if (found->count == 0) {
@@ -220,7 +242,7 @@ static moe_status_t check_combine(const moe_layer_t *layer, moe_check_t how, moe
                            layer->spec.hidden, found);
     free((void *)sums.inner);
     free((void *)sums.outer);
-    return MOE_OK;
+    return d->ops->finish(d, error);
 }
 
 static moe_status_t run_to_experts(moe_layer_t *layer, moe_error_t *error)

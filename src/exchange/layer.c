@@ -62,7 +62,7 @@ static moe_status_t learn_counts(moe_layer_t *layer, size_t *count_max, moe_erro
     moe_transport_t *t = layer->spec.transport;
     *count_max = layer->count_max;
     if (layer->spec.style->metadata == MOE_METADATA_MAX) {
-        return t->ops->reduce_sizes(t, count_max, 1, MOE_MAX, error);
+        return t->ops->max_size(t, count_max, error);
     }
     if (layer->spec.style->metadata == MOE_METADATA_COUNTS || layer->spec.style->fixed_slots) {
         return t->ops->alltoall_sizes(t, layer->counts_sent, layer->counts_sent_n,
@@ -157,11 +157,21 @@ moe_status_t moe_layer_create(const moe_layer_spec_t *spec, moe_layer_t **out, m
     return MOE_OK;
 }
 
+static void drop_graph(moe_device_t *d, moe_graph_t **graph)
+{
+    if (*graph != NULL) {
+        d->ops->drop_graph(d, *graph);
+    }
+    *graph = NULL;
+}
+
 static void release_prepared(moe_layer_t *layer)
 {
     moe_device_t *d = layer->spec.device;
     for (size_t i = 0; layer->prepared != NULL && i < layer->exchanges; i++) {
         moe_layer_exchange_t *x = &layer->exchange[i];
+        drop_graph(d, &x->dispatch_graph);
+        drop_graph(d, &x->combine_graph);
         if (layer->prepared->release != NULL) {
             layer->prepared->release(x->transport, d, &x->dispatch);
             layer->prepared->release(x->transport, d, &x->combine);
@@ -185,6 +195,7 @@ void moe_layer_destroy(moe_layer_t *layer)
         return;
     }
     release_prepared(layer);
+    moe_layer_drop_lists(layer);
     leave_scopes(layer);
     free(layer->exchange);
     moe_plan_destroy(&layer->plan);
@@ -217,6 +228,12 @@ const moe_layer_spec_t *moe_layer_spec(const moe_layer_t *layer)
 size_t moe_layer_local_experts(const moe_layer_t *layer)
 {
     return layer->local_experts;
+}
+
+const moe_alltoallv_t *moe_layer_first_exchange(const moe_layer_t *layer, moe_transport_t **t)
+{
+    *t = layer->exchange[0].transport;
+    return &layer->exchange[0].dispatch;
 }
 
 const char *moe_layer_chosen(const moe_layer_t *layer)
@@ -299,6 +316,10 @@ moe_status_t moe_layer_bind(moe_layer_t *layer, moe_workspace_t *workspace, moe_
     if (status != MOE_OK) {
         return status;
     }
+    status = moe_layer_take_lists(layer, error);
+    if (status != MOE_OK) {
+        return status;
+    }
     release_prepared(layer); /* it may have been bound before */
     layer->workspace = workspace;
     layer->exchanges = 0;
@@ -312,8 +333,8 @@ moe_status_t moe_layer_bind(moe_layer_t *layer, moe_workspace_t *workspace, moe_
     if (layer->plan.two_hops) {
         make_exchange(layer, &layer->plan.forward, NULL, row, combine_row);
     }
-    moe_layer_fill_side(layer);
-    return prepare(layer, error);
+    status = moe_layer_fill_side(layer, error);
+    return status == MOE_OK ? prepare(layer, error) : status;
 }
 
 /* ---- What a layer moves ---- */

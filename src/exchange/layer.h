@@ -25,6 +25,7 @@ typedef enum moe_buffer {
 
 struct moe_workspace {
     moe_device_t *device;
+    moe_transport_t *transport;
     void *buffer[BUFFERS];
     size_t bytes[BUFFERS];
 };
@@ -32,10 +33,30 @@ struct moe_workspace {
 /* Largest side data of a row: a bit and a probability for each of MOE_MAX_EXPERTS experts. */
 #define MOE_SIDE_BYTES_MAX (MOE_MAX_EXPERTS / 8 + MOE_MAX_EXPERTS * sizeof(float))
 
+/* Lists of the plan, as the device reads them. */
+typedef enum moe_layer_list {
+    LIST_GATHER, /* of the first hop, and so the next four */
+    LIST_SIDE_ROW,
+    LIST_REDUCE_FIRST,
+    LIST_REDUCE_ROW,
+    LIST_REDUCE_WEIGHT,
+    LIST_FORWARD_GATHER, /* of the second, and so the next three */
+    LIST_FORWARD_FIRST,
+    LIST_FORWARD_ROW,
+    LIST_FORWARD_WEIGHT,
+    LIST_EXPERT_GATHER,
+    LIST_EXPERT_RETURN,
+    LIST_RETURN_FIRST,
+    LIST_RETURN_ROW,
+    LIST_RETURN_WEIGHT,
+    LISTS
+} moe_layer_list_t;
+
 /* One all-to-all-v of a hop, in both directions. */
 typedef struct moe_layer_exchange {
     moe_transport_t *transport; /* of the hop's scope */
     moe_alltoallv_t dispatch, combine;
+    moe_graph_t *dispatch_graph, *combine_graph; /* with spec.graph, after the first run */
 } moe_layer_exchange_t;
 
 struct moe_layer {
@@ -57,6 +78,7 @@ struct moe_layer {
     size_t *rows_got;       /* [peers] rows that the peers of a hop announce */
     size_t count_max;       /* largest kept count of this rank */
     const moe_workspace_t *workspace;      /* NULL until bound */
+    const void *list[LISTS];               /* NULL until bound, or where the plan has none */
     const moe_algorithm_ops_t *prepared;   /* which the exchanges are prepared for, or NULL */
     size_t exchanges, first_hop_exchanges; /* the first hop's, then the second's one */
     moe_layer_exchange_t *exchange;
@@ -68,8 +90,16 @@ static inline const moe_hop_t *moe_layer_last_hop(const moe_layer_t *layer)
     return layer->plan.two_hops ? &layer->plan.forward : &layer->plan.hop;
 }
 
+/* A list of the plan in host memory, and its bytes; NULL and 0 where it has none. */
+const void *moe_layer_plan_list(const moe_layer_t *layer, moe_layer_list_t which, size_t *bytes);
+/* Gives all of them to the device, and takes them back. */
+moe_status_t moe_layer_take_lists(moe_layer_t *layer, moe_error_t *error);
+void moe_layer_drop_lists(moe_layer_t *layer);
+/* Bytes of the device's memory that they take. */
+size_t moe_layer_list_bytes(const moe_layer_t *layer);
+
 /* Writes the side data of all tokens (or selections) into its buffer. */
-void moe_layer_fill_side(moe_layer_t *layer);
+moe_status_t moe_layer_fill_side(moe_layer_t *layer, moe_error_t *error);
 
 /* Rows and bytes of a row in one of the layer's buffers. */
 size_t moe_layer_buffer_rows(const moe_layer_t *layer, moe_buffer_t buffer);

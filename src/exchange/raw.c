@@ -12,12 +12,13 @@ struct moe_raw {
     moe_alltoallv_t x;
     size_t *arrays; /* [4][ranks] */
     void *send, *recv;
+    moe_graph_t *graph; /* with spec.graph, after the first run */
     uint64_t
         turned; /* all bits set: what is sent now is the known bytes with every bit turned over */
 };
 
 /* Bytes that are made at a time in host memory, on their way to and from the device. */
-#define PIECE ((size_t)4096)
+#define PIECE ((size_t)65536)
 #define WORD  sizeof(uint64_t)
 
 /* ---- Known bytes ---- */
@@ -123,11 +124,13 @@ static moe_status_t make_buffers(moe_raw_t *raw, moe_error_t *error)
 {
     moe_device_t *d = raw->spec.device;
     const size_t own = raw->spec.transport->rank;
-    moe_status_t status = d->ops->alloc(d, "bytes to send", moe_matrix_sent(raw->spec.matrix, own),
-                                        &raw->send, error);
+    moe_transport_t *t = raw->spec.transport;
+    moe_status_t status = moe_exchange_alloc_rows(
+        t, d, "bytes to send", moe_matrix_sent(raw->spec.matrix, own), &raw->send, error);
     if (status == MOE_OK)
-        status = d->ops->alloc(d, "bytes to receive", moe_matrix_received(raw->spec.matrix, own),
-                               &raw->recv, error);
+        status =
+            moe_exchange_alloc_rows(t, d, "bytes to receive",
+                                    moe_matrix_received(raw->spec.matrix, own), &raw->recv, error);
     if (status != MOE_OK)
         return status;
     raw->x.send = raw->send;
@@ -166,6 +169,10 @@ moe_status_t moe_raw_create(const moe_raw_spec_t *spec, moe_raw_t **out, moe_err
 
 static void release(moe_raw_t *raw)
 {
+    moe_device_t *d = raw->spec.device;
+    if (raw->graph != NULL)
+        d->ops->drop_graph(d, raw->graph);
+    raw->graph = NULL;
     if (raw->algorithm != NULL && raw->algorithm->release != NULL)
         raw->algorithm->release(raw->spec.transport, raw->spec.device, &raw->x);
     raw->algorithm = NULL;
@@ -178,9 +185,9 @@ void moe_raw_destroy(moe_raw_t *raw)
     moe_device_t *d = raw->spec.device;
     release(raw);
     if (raw->send != NULL)
-        d->ops->release(d, raw->send);
+        moe_exchange_release_rows(raw->spec.transport, d, raw->send);
     if (raw->recv != NULL)
-        d->ops->release(d, raw->recv);
+        moe_exchange_release_rows(raw->spec.transport, d, raw->recv);
     free(raw->arrays);
     free(raw);
 }
@@ -210,7 +217,11 @@ moe_status_t moe_raw_schedule(moe_raw_t *raw, moe_error_t *error)
 
 moe_status_t moe_raw_run(moe_raw_t *raw, moe_error_t *error)
 {
-    return raw->algorithm->run(raw->spec.transport, raw->spec.device, &raw->x, error);
+    moe_device_t *d = raw->spec.device;
+    raw->spec.transport->doing = "alltoallv";
+    const moe_status_t status = moe_exchange_run(raw->algorithm, raw->spec.transport, d, &raw->x,
+                                                 raw->spec.graph ? &raw->graph : NULL, error);
+    return status == MOE_OK ? d->ops->finish(d, error) : status;
 }
 
 /* ---- Check ---- */
@@ -304,6 +315,9 @@ moe_status_t moe_raw_check(moe_raw_t *raw, moe_check_t how, moe_raw_result_t *ou
         return status;
     for (size_t from = 0; from < t->size; from++)
         check_block(raw, how, from, &mine);
+    status = raw->spec.device->ops->finish(raw->spec.device, error);
+    if (status != MOE_OK)
+        return status;
     return agree(t, &mine, out, error);
 }
 

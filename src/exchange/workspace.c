@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "algorithm.h"
+
 #include "moe/system.h"
 
 /* Side data is one entry a token, or a selection where each has a row of its own. */
@@ -85,18 +87,27 @@ void *moe_layer_buffer(const moe_layer_t *layer, moe_buffer_t buffer)
     return buffer == BUFFER_SIDE ? first + layer->side_first : first;
 }
 
-void moe_layer_fill_side(moe_layer_t *layer)
+moe_status_t moe_layer_fill_side(moe_layer_t *layer, moe_error_t *error)
 {
     const moe_style_ops_t *style = layer->spec.style;
     const size_t entries = moe_layer_buffer_rows(layer, BUFFER_SIDE);
     const size_t per_token = style->block_rows != NULL ? layer->sizes.top_k : 1;
     moe_device_t *d = layer->spec.device;
-    char *to = entries > 0 ? moe_layer_buffer(layer, BUFFER_SIDE) : NULL;
-    unsigned char entry[MOE_SIDE_BYTES_MAX];
-    for (size_t i = 0; i < entries; i++) {
-        style->side(&layer->sizes, layer->batch, i / per_token, i % per_token, entry);
-        d->ops->copy(d, to + i * layer->side_bytes, entry, layer->side_bytes);
+    char *side = NULL;
+    if (entries == 0) {
+        return MOE_OK;
     }
+    moe_status_t status = moe_alloc("side data", entries, layer->side_bytes, (void **)&side, error);
+    if (status != MOE_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < entries; i++) {
+        style->side(&layer->sizes, layer->batch, i / per_token, i % per_token,
+                    side + i * layer->side_bytes);
+    }
+    d->ops->copy(d, moe_layer_buffer(layer, BUFFER_SIDE), side, entries * layer->side_bytes);
+    free(side);
+    return MOE_OK;
 }
 
 /* Largest size of a buffer over the layers; of side data, which are not made anew in every run, all
@@ -126,6 +137,11 @@ size_t moe_workspace_bytes(moe_layer_t *const *layers, size_t count)
             return SIZE_MAX;
         }
     }
+    for (size_t i = 0; i < count; i++) {
+        if (__builtin_add_overflow(total, moe_layer_list_bytes(layers[i]), &total)) {
+            return SIZE_MAX;
+        }
+    }
     return total;
 }
 
@@ -146,10 +162,11 @@ moe_status_t moe_workspace_create(moe_layer_t *const *layers, size_t count, moe_
         return status;
     }
     workspace->device = layers[0]->spec.device;
+    workspace->transport = layers[0]->spec.transport;
     for (int b = 0; b < BUFFERS && status == MOE_OK; b++) {
-        moe_device_t *d = workspace->device;
         workspace->bytes[b] = buffer_bytes(layers, count, (moe_buffer_t)b);
-        status = d->ops->alloc(d, what[b], workspace->bytes[b], &workspace->buffer[b], error);
+        status = moe_exchange_alloc_rows(workspace->transport, workspace->device, what[b],
+                                         workspace->bytes[b], &workspace->buffer[b], error);
     }
     if (status != MOE_OK) {
         moe_workspace_destroy(workspace);
@@ -175,7 +192,8 @@ void moe_workspace_destroy(moe_workspace_t *workspace)
     }
     for (int b = 0; b < BUFFERS; b++) {
         if (workspace->buffer[b] != NULL) {
-            workspace->device->ops->release(workspace->device, workspace->buffer[b]);
+            moe_exchange_release_rows(workspace->transport, workspace->device,
+                                      workspace->buffer[b]);
         }
     }
     free(workspace);

@@ -1,4 +1,4 @@
-/* Real GEMMs of the model's shapes, in fp32, through the device's gemm().
+/* Real GEMMs of the model's shapes, in the device's type of matrices, through its gemm().
  *
  * What is computed is the work, not the model: operands are pseudo-random and cold (see
  * compute_operands.h), results are not used, but for an expert's, which are the rows that travel
@@ -26,8 +26,9 @@ static moe_status_t gemm_create(moe_compute_t *c, const char *arguments, moe_err
         moe_alloc("GEMM operands", 1, sizeof(moe_operands_t), &c->state, error);
     if (status == MOE_OK)
         snprintf(c->description, sizeof c->description,
-                 "fp32 GEMMs of the model's shapes, experts on the rows that arrived; no "
-                 "activations, norms or softmax");
+                 "%s GEMMs of the model's shapes, experts on the rows that arrived; no "
+                 "activations, norms or softmax",
+                 moe_dtype_name(c->device != NULL ? c->device->ops->gemm_dtype : MOE_FP32));
     return status;
 }
 
@@ -40,8 +41,7 @@ static void gemm_destroy(moe_compute_t *c)
 
 static size_t gemm_memory(const moe_compute_t *c, const moe_gemm_list_t *lists, size_t count)
 {
-    (void)c;
-    return moe_operand_bytes(moe_operand_sizes(lists, count));
+    return moe_operand_bytes(c->device, moe_operand_sizes(c->device, lists, count));
 }
 
 static moe_status_t gemm_prepare(moe_compute_t *c, const moe_gemm_list_t *lists, size_t count,
@@ -92,63 +92,158 @@ static void gemm_run(moe_compute_t *c, const moe_gemm_list_t *list, bool backwar
 
 /* ---- Experts ---- */
 
-/* Activations lie on two sides in turn: rows of the token's width on side 0, of the expert's inner
- * width on side 1. Gate and up write to the same place: their product is an activation function's
+/* Rows of one expert on their way: `in` and `out` are matrices, of the token's width; `middle` has the
+ * expert's inner width. Gate and up write to the same place: their product is an activation function's
  * business. */
-static void expert_forward(moe_compute_t *c, const moe_gemm_list_t *list, size_t rows,
-                           float *const side[2])
+typedef struct gemm_rows {
+    const moe_gemm_list_t *list;
+    size_t rows;
+    const void *in;
+    void *middle, *out;
+    void *converted; /* `out`, where the rows that travel are of another dtype than matrices */
+    void *wire_out;
+} gemm_rows_t;
+
+/* Parts that go through together. */
+typedef struct gemm_group {
+    size_t count;
+    gemm_rows_t part[MOE_GEMM_GROUP];
+} gemm_group_t;
+
+static moe_gemm_t shape_of(const gemm_rows_t *part, size_t i)
 {
+    moe_gemm_t shape = part->list->shape[i];
+    shape.m = part->rows;
+    return shape;
+}
+
+static void experts_forward(moe_compute_t *c, const gemm_group_t *parts)
+{
+    const moe_gemm_list_t *list = parts->part[0].list;
+    moe_gemm_t shape[MOE_GEMM_GROUP];
+    moe_matrices_t where[MOE_GEMM_GROUP];
     for (size_t i = 0; i < list->count; i++) {
-        moe_gemm_t shape = list->shape[i];
-        shape.m = rows;
-        const moe_matrices_t where = {.a = side[i % 2], .c = side[(i + 1) % 2]};
+        for (size_t p = 0; p < parts->count; p++) {
+            const gemm_rows_t *part = &parts->part[p];
+            shape[p] = shape_of(part, i);
+            where[p] = (moe_matrices_t){.a = i == 0 ? part->in : part->middle,
+                                        .c = i == 0 ? part->middle : part->out};
+        }
         for (size_t t = 0; t < list->times[i]; t++)
-            moe_operands_gemm(c->device, c->state, &shape, &where);
+            moe_operands_gemms(c->device, c->state, shape, where, parts->count);
     }
 }
 
-/* The rows on side 0 are gradients of the expert's output. Gradients of weights meet the saved
+/* The rows that came in are gradients of the expert's output. Gradients of weights meet the saved
  * activations, which lie elsewhere: in the pool. */
-static void expert_backward(moe_compute_t *c, const moe_gemm_list_t *list, size_t rows,
-                            float *const side[2])
+static void experts_backward(moe_compute_t *c, const gemm_group_t *parts)
 {
+    const moe_gemm_list_t *list = parts->part[0].list;
+    moe_gemm_t of_input[MOE_GEMM_GROUP], of_weights[MOE_GEMM_GROUP];
+    moe_matrices_t input[MOE_GEMM_GROUP], weights[MOE_GEMM_GROUP];
     for (size_t i = list->count; i-- > 0;) {
-        moe_gemm_t shape = list->shape[i];
-        shape.m = rows;
-        const moe_gemm_t of_input = gradient_of_a(&shape), of_weights = gradient_of_b(&shape);
-        const moe_matrices_t input = {.a = side[(i + 1) % 2], .c = side[i % 2]};
-        const moe_matrices_t weights = {.b = side[(i + 1) % 2]};
+        for (size_t p = 0; p < parts->count; p++) {
+            const gemm_rows_t *part = &parts->part[p];
+            const moe_gemm_t shape = shape_of(part, i);
+            const void *from = i > 0 ? part->in : part->middle;
+            of_input[p] = gradient_of_a(&shape);
+            of_weights[p] = gradient_of_b(&shape);
+            input[p] = (moe_matrices_t){.a = from, .c = i > 0 ? part->middle : part->out};
+            weights[p] = (moe_matrices_t){.b = from};
+        }
         for (size_t t = 0; t < list->times[i]; t++) {
-            moe_operands_gemm(c->device, c->state, &of_input, &input);
-            moe_operands_gemm(c->device, c->state, &of_weights, &weights);
+            moe_operands_gemms(c->device, c->state, of_input, input, parts->count);
+            moe_operands_gemms(c->device, c->state, of_weights, weights, parts->count);
         }
     }
 }
 
-/* Many rows go through in chunks that fit the scratch. */
-static void gemm_expert(moe_compute_t *c, const moe_gemm_list_t *list, const void *in,
-                        moe_dtype_t in_dtype, void *out, moe_dtype_t out_dtype, size_t rows,
-                        size_t hidden, bool backward)
+typedef struct wire {
+    moe_dtype_t in, out;
+    size_t hidden;
+    bool backward;
+} wire_t;
+
+static void run_parts(moe_compute_t *c, gemm_group_t *parts, const wire_t *wire)
 {
-    if (rows == 0 || list->count == 0)
-        return;
-    const moe_operands_t *o = c->state;
     moe_device_t *d = c->device;
-    const size_t inner = list->shape[0].n;
-    const size_t chunk = o->size.scratch / (hidden + inner);
-    assert(list->count == 2 && list->shape[0].k == hidden && chunk > 0);
+    const moe_dtype_t matrix = d->ops->gemm_dtype;
+    if (parts->count == 0)
+        return;
+    if (wire->backward)
+        experts_backward(c, parts);
+    else
+        experts_forward(c, parts);
+    for (size_t p = 0; p < parts->count; p++) {
+        const gemm_rows_t *part = &parts->part[p];
+        if (part->converted != NULL)
+            d->ops->gather(d, part->wire_out, moe_row_bytes(wire->out, wire->hidden), wire->out,
+                           part->converted, moe_row_bytes(matrix, wire->hidden), matrix, NULL,
+                           part->rows, wire->hidden);
+    }
+    parts->count = 0;
+}
+
+/* Adds `rows` rows of an expert, with scratch from `scratch` on; returns where that ends. Rows of
+ * the matrices' own dtype are used where they lie. */
+static char *add_part(moe_compute_t *c, gemm_group_t *parts, const moe_gemm_list_t *list,
+                      const moe_expert_t *rows, const wire_t *wire, char *scratch)
+{
+    moe_device_t *d = c->device;
+    const moe_dtype_t matrix = d->ops->gemm_dtype;
+    const size_t row = moe_row_bytes(matrix, wire->hidden);
+    gemm_rows_t *part = &parts->part[parts->count++];
+    *part = (gemm_rows_t){.list = list,
+                          .rows = rows->rows,
+                          .in = rows->in,
+                          .middle = scratch + rows->rows * row,
+                          .out = rows->out};
+    if (wire->in != matrix) {
+        d->ops->gather(d, scratch, row, matrix, rows->in, moe_row_bytes(wire->in, wire->hidden),
+                       wire->in, NULL, rows->rows, wire->hidden);
+        part->in = scratch;
+    }
+    if (wire->out != matrix) {
+        part->out = part->converted = scratch;
+        part->wire_out = rows->out;
+    }
+    return (char *)part->middle + rows->rows * moe_row_bytes(matrix, list->shape[0].n);
+}
+
+/* As many experts go through together as the device likes and the scratch holds; many rows of one in
+ * chunks. */
+static void gemm_experts(moe_compute_t *c, const moe_gemm_list_t *list, const moe_expert_t *expert,
+                         size_t count, moe_dtype_t in_dtype, moe_dtype_t out_dtype, size_t hidden,
+                         bool backward)
+{
+    const moe_operands_t *o = c->state;
+    const wire_t wire = {.in = in_dtype, .out = out_dtype, .hidden = hidden, .backward = backward};
     const size_t in_bytes = moe_row_bytes(in_dtype, hidden);
     const size_t out_bytes = moe_row_bytes(out_dtype, hidden);
-    for (size_t first = 0; first < rows; first += chunk) {
-        const size_t count = rows - first < chunk ? rows - first : chunk;
-        float *const side[2] = {o->scratch, o->scratch + count * hidden};
-        d->ops->widen(d, side[0], (const char *)in + first * in_bytes, in_dtype, count, hidden);
-        if (backward)
-            expert_backward(c, list, count, side);
-        else
-            expert_forward(c, list, count, side);
-        d->ops->narrow(d, (char *)out + first * out_bytes, out_dtype, side[0], count, hidden);
+    const size_t group =
+        c->device->ops->gemm_group < MOE_GEMM_GROUP ? c->device->ops->gemm_group : MOE_GEMM_GROUP;
+    char *const end = o->scratch + o->size.scratch * o->element;
+    char *scratch = o->scratch;
+    gemm_group_t parts = {.count = 0};
+    for (size_t e = 0; e < count; e++) {
+        if (expert[e].rows == 0 || list[e].count == 0)
+            continue;
+        const size_t row = (hidden + list[e].shape[0].n) * o->element;
+        const size_t chunk = o->size.scratch * o->element / row;
+        assert(list[e].count == 2 && list[e].shape[0].k == hidden && chunk > 0);
+        for (size_t first = 0; first < expert[e].rows; first += chunk) {
+            const size_t left = expert[e].rows - first;
+            const moe_expert_t rows = {.rows = left < chunk ? left : chunk,
+                                       .in = (const char *)expert[e].in + first * in_bytes,
+                                       .out = (char *)expert[e].out + first * out_bytes};
+            if (parts.count == group || (size_t)(end - scratch) < rows.rows * row) {
+                run_parts(c, &parts, &wire);
+                scratch = o->scratch;
+            }
+            scratch = add_part(c, &parts, &list[e], &rows, &wire, scratch);
+        }
     }
+    run_parts(c, &parts, &wire);
 }
 
 const moe_compute_ops_t moe_compute_gemm_ops = {
@@ -157,7 +252,7 @@ const moe_compute_ops_t moe_compute_gemm_ops = {
     .summary = "real GEMMs of the model's shapes on the device",
     .create = gemm_create,
     .run = gemm_run,
-    .expert = gemm_expert,
+    .experts = gemm_experts,
     .memory = gemm_memory,
     .prepare = gemm_prepare,
     .destroy = gemm_destroy,

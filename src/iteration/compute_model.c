@@ -132,15 +132,17 @@ static void model_run(moe_compute_t *c, const moe_gemm_list_t *list, bool backwa
     wait_for(c, moe_gemm_list_flops(list), backward);
 }
 
-static void model_expert(moe_compute_t *c, const moe_gemm_list_t *list, const void *in,
-                         moe_dtype_t in_dtype, void *out, moe_dtype_t out_dtype, size_t rows,
-                         size_t hidden, bool backward)
+static void model_experts(moe_compute_t *c, const moe_gemm_list_t *list, const moe_expert_t *expert,
+                          size_t count, moe_dtype_t in_dtype, moe_dtype_t out_dtype, size_t hidden,
+                          bool backward)
 {
-    (void)in, (void)in_dtype, (void)out, (void)out_dtype, (void)hidden;
+    (void)in_dtype, (void)out_dtype, (void)hidden;
     double flops = 0;
-    for (size_t i = 0; i < list->count; i++)
-        flops += 2.0 * (double)list->times[i] * (double)rows * (double)list->shape[i].n *
-                 (double)list->shape[i].k;
+    for (size_t e = 0; e < count; e++) {
+        for (size_t i = 0; i < list[e].count; i++)
+            flops += 2.0 * (double)list[e].times[i] * (double)expert[e].rows *
+                     (double)list[e].shape[i].n * (double)list[e].shape[i].k;
+    }
     wait_for(c, flops, backward);
 }
 
@@ -150,7 +152,7 @@ const moe_compute_ops_t moe_compute_model_ops = {
     .summary = "waits the time that a device of FLOPS (FLOP/s) at EFFICIENCY would take",
     .create = model_create,
     .run = model_run,
-    .expert = model_expert,
+    .experts = model_experts,
     .memory = moe_compute_no_memory,
     .prepare = moe_compute_no_preparation,
     .destroy = moe_compute_nothing_to_destroy,
@@ -162,7 +164,7 @@ const moe_compute_ops_t moe_compute_gpu_ops = {
     .summary = "waits the time that a GPU of that name would take, as gpu:h100",
     .create = gpu_create,
     .run = model_run,
-    .expert = model_expert,
+    .experts = model_experts,
     .memory = moe_compute_no_memory,
     .prepare = moe_compute_no_preparation,
     .destroy = moe_compute_nothing_to_destroy,

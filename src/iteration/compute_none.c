@@ -18,12 +18,12 @@ static void none_run(moe_compute_t *c, const moe_gemm_list_t *list, bool backwar
 }
 
 /* The output rows stay as they are. */
-static void none_expert(moe_compute_t *c, const moe_gemm_list_t *list, const void *in,
-                        moe_dtype_t in_dtype, void *out, moe_dtype_t out_dtype, size_t rows,
-                        size_t hidden, bool backward)
+static void none_experts(moe_compute_t *c, const moe_gemm_list_t *list, const moe_expert_t *expert,
+                         size_t count, moe_dtype_t in_dtype, moe_dtype_t out_dtype, size_t hidden,
+                         bool backward)
 {
-    (void)c, (void)list, (void)in, (void)in_dtype, (void)out, (void)out_dtype;
-    (void)rows, (void)hidden, (void)backward;
+    (void)c, (void)list, (void)expert, (void)count, (void)in_dtype, (void)out_dtype;
+    (void)hidden, (void)backward;
 }
 
 const moe_compute_ops_t moe_compute_none_ops = {
@@ -32,7 +32,7 @@ const moe_compute_ops_t moe_compute_none_ops = {
     .summary = "no compute: the exchanges alone",
     .create = none_create,
     .run = none_run,
-    .expert = none_expert,
+    .experts = none_experts,
     .memory = moe_compute_no_memory,
     .prepare = moe_compute_no_preparation,
     .destroy = moe_compute_nothing_to_destroy,

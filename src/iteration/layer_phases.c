@@ -33,7 +33,10 @@ moe_status_t moe_layer_repeat(void *context, double *seconds, moe_error_t *error
 {
     moe_layer_t *layer = context;
     moe_transport_t *t = moe_layer_spec(layer)->transport;
+    moe_device_t *d = moe_layer_spec(layer)->device;
+    double mark[2 * STEPS];
     moe_status_t status = MOE_OK;
+    (void)d->ops->read_marks(d, NULL, 0, NULL); /* those of a repetition that failed */
     for (int c = 0; c < MOE_LAYER_COLUMNS; c++) {
         seconds[c] = 0;
     }
@@ -41,11 +44,18 @@ moe_status_t moe_layer_repeat(void *context, double *seconds, moe_error_t *error
         if (steps[s].meet) {
             status = t->ops->barrier(t, error);
         }
-        const double start = moe_now();
+        d->ops->mark(d);
         if (status == MOE_OK) {
             status = steps[s].run(layer, error);
         }
-        seconds[steps[s].column] += moe_now() - start;
+        d->ops->mark(d);
+    }
+    if (status != MOE_OK) {
+        return status;
+    }
+    status = d->ops->read_marks(d, mark, 2 * STEPS, error);
+    for (size_t s = 0; s < STEPS && status == MOE_OK; s++) {
+        seconds[steps[s].column] += mark[2 * s + 1] - mark[2 * s];
     }
     if (status == MOE_OK) {
         status = t->ops->barrier(t, error);
@@ -53,6 +63,9 @@ moe_status_t moe_layer_repeat(void *context, double *seconds, moe_error_t *error
     const double start = moe_now();
     for (size_t s = 0; s < STEPS && status == MOE_OK; s++) {
         status = steps[s].run(layer, error);
+    }
+    if (status == MOE_OK) {
+        status = d->ops->finish(d, error);
     }
     seconds[MOE_LAYER_TOTAL] = moe_now() - start;
     return status;

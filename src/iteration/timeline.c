@@ -1,6 +1,10 @@
-/* The timeline of an iteration: compute and exchanges in turn, each lap on the account of its part and
- * of the kind of layer it belongs to, so that layers that were not run can be extrapolated. */
+/* The timeline of an iteration: compute and exchanges, each lap on the account of its part and of the
+ * kind of layer it belongs to, so that layers that were not run can be extrapolated. Laps are between
+ * points in time of the device's lane of compute: where exchanges overlap with it, their laps are what
+ * compute waits for them. */
+#include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "moe/iteration.h"
 #include "moe/system.h"
@@ -26,11 +30,21 @@ struct moe_iteration {
     moe_iteration_spec_t spec;
     size_t list_count;
     moe_gemm_list_t *list;
-    float *bucket; /* gradients; NULL where none are summed */
-    /* Seconds of the repetition under way. */
-    double lap_start;
-    double spent[KINDS][MOE_PARTS];
+    float *bucket;        /* gradients; NULL where none are summed */
+    moe_expert_t *expert; /* [local_experts] */
+    /* The repetition under way. */
+    struct {
+        unsigned char kind, part;
+    } * lap;      /* [lap_room] what ends with each mark but the first */
+    double *mark; /* [lap_room + 1] */
+    size_t laps, lap_room;
+    double started;                 /* by the host's clock */
+    double spent[KINDS][MOE_PARTS]; /* seconds, after stop() */
 };
+
+/* Laps of a layer and chunk in one direction, and of what a layer has once; more than there are. */
+#define LAPS_OF_A_CHUNK 16
+#define LAPS_BESIDE     8
 
 bool moe_iteration_is_extrapolated(const moe_iteration_spec_t *spec)
 {
@@ -44,7 +58,7 @@ static moe_status_t make_expert_lists(moe_iteration_t *it, moe_error_t *error)
     const moe_model_t *m = it->spec.model;
     moe_gemm_list_t *list = it->list + LIST_EXPERTS;
     moe_status_t status = MOE_OK;
-    for (size_t i = 0; i < it->spec.measured_moe; i++) {
+    for (size_t i = 0; i < it->spec.measured_moe * it->spec.chunks; i++) {
         for (size_t l = 0; l < it->spec.local_experts && status == MOE_OK; l++, list++) {
             const size_t *first = moe_layer_plan(it->spec.moe_layers[i])->expert_first;
             status = moe_gemms_ffn(first[l + 1] - first[l], m->hidden, m->expert_ffn, m->glu, list,
@@ -90,8 +104,21 @@ moe_status_t moe_iteration_create(const moe_iteration_spec_t *spec, moe_iteratio
         return status;
     }
     it->spec = *spec;
-    it->list_count = LIST_EXPERTS + spec->measured_moe * spec->local_experts;
+    it->list_count = LIST_EXPERTS + spec->measured_moe * spec->chunks * spec->local_experts;
+    it->lap_room = 2 * (spec->measured_moe * (spec->chunks * LAPS_OF_A_CHUNK + LAPS_BESIDE) +
+                        (spec->measured_dense + 1) * LAPS_BESIDE);
     status = moe_alloc("GEMM lists", it->list_count, sizeof *it->list, (void **)&it->list, error);
+    if (status == MOE_OK) {
+        status = moe_alloc("a timeline", it->lap_room, sizeof *it->lap, (void **)&it->lap, error);
+    }
+    if (status == MOE_OK) {
+        status =
+            moe_alloc("a timeline", it->lap_room + 1, sizeof *it->mark, (void **)&it->mark, error);
+    }
+    if (status == MOE_OK) {
+        status = moe_alloc("experts", spec->local_experts, sizeof *it->expert, (void **)&it->expert,
+                           error);
+    }
     if (status == MOE_OK) {
         status = make_lists(it, error);
     }
@@ -146,6 +173,9 @@ void moe_iteration_destroy(moe_iteration_t *it)
         moe_gemm_list_destroy(&it->list[i]);
     }
     free(it->list);
+    free(it->lap);
+    free(it->mark);
+    free(it->expert);
     free(it);
 }
 
@@ -153,19 +183,42 @@ void moe_iteration_destroy(moe_iteration_t *it)
 
 static void lap(moe_iteration_t *it, kind_t kind, moe_part_t part)
 {
-    const double now = moe_now();
-    it->spent[kind][part] += now - it->lap_start;
-    it->lap_start = now;
+    moe_device_t *d = it->spec.compute->device;
+    assert(it->laps < it->lap_room);
+    d->ops->mark(d);
+    it->lap[it->laps].kind = (unsigned char)kind;
+    it->lap[it->laps].part = (unsigned char)part;
+    it->laps++;
 }
 
 static void start(moe_iteration_t *it)
 {
-    for (int k = 0; k < KINDS; k++) {
-        for (int p = 0; p < MOE_PARTS; p++) {
-            it->spent[k][p] = 0;
-        }
+    moe_device_t *d = it->spec.compute->device;
+    it->laps = 0;
+    (void)d->ops->read_marks(d, NULL, 0, NULL); /* those of a repetition that failed */
+    it->started = moe_now();
+    d->ops->mark(d);
+}
+
+/* Waits for the device, and adds up the laps. What a device that works behind the host's back does not
+ * see, from the host's start to its first mark and from its last mark to the host's end, counts as
+ * compute: so the parts are the whole by the host's clock. */
+static moe_status_t stop(moe_iteration_t *it, moe_error_t *error)
+{
+    moe_device_t *d = it->spec.compute->device;
+    const moe_status_t status = d->ops->read_marks(d, it->mark, it->laps + 1, error);
+    const double whole = moe_now() - it->started;
+    if (status != MOE_OK) {
+        return status;
     }
-    it->lap_start = moe_now();
+    memset(it->spent, 0, sizeof it->spent);
+    for (size_t i = 0; i < it->laps; i++) {
+        it->spent[it->lap[i].kind][it->lap[i].part] += it->mark[i + 1] - it->mark[i];
+    }
+    if (d->ops->separate && whole > it->mark[it->laps]) {
+        it->spent[KIND_ONCE][MOE_PART_COMPUTE] += whole - it->mark[it->laps];
+    }
+    return MOE_OK;
 }
 
 /* Measured layers stand for all of their kind. */
@@ -197,20 +250,19 @@ static void compute_before_exchange(moe_iteration_t *it, bool backward)
     compute(it, LIST_RESIDUAL, backward);
 }
 
-static void compute_experts(moe_iteration_t *it, size_t i, bool backward)
+/* number: of the layer's chunk among all. */
+static void compute_experts(moe_iteration_t *it, size_t number, bool backward)
 {
-    moe_layer_t *layer = it->spec.moe_layers[i];
+    moe_layer_t *layer = it->spec.moe_layers[number];
     const moe_layer_spec_t *spec = moe_layer_spec(layer);
     moe_compute_t *c = it->spec.compute;
-    const moe_gemm_list_t *list = it->list + LIST_EXPERTS + i * it->spec.local_experts;
     for (size_t l = 0; l < it->spec.local_experts; l++) {
-        size_t rows;
-        const void *in;
-        void *out;
-        moe_layer_expert_rows(layer, l, &rows, &in, &out);
-        c->ops->expert(c, &list[l], in, spec->dtype, out, spec->combine_dtype, rows, spec->hidden,
-                       backward);
+        moe_expert_t *expert = &it->expert[l];
+        moe_layer_expert_rows(layer, l, &expert->rows, &expert->in, &expert->out);
     }
+    c->ops->experts(c, it->list + LIST_EXPERTS + number * it->spec.local_experts, it->expert,
+                    it->spec.local_experts, spec->dtype, spec->combine_dtype, spec->hidden,
+                    backward);
 }
 
 static void dense_layer(moe_iteration_t *it, bool backward)
@@ -224,23 +276,42 @@ static void dense_layer(moe_iteration_t *it, bool backward)
 
 /* Forward: tokens out, results back. Backward: the gradient of combine travels like dispatch, that of
  * dispatch like combine; the counts are known by then. */
-static moe_status_t exchange(moe_iteration_t *it, size_t i, bool backward, moe_error_t *error)
+static moe_status_t metadata(moe_iteration_t *it, size_t number, moe_error_t *error)
 {
-    moe_layer_t *layer = it->spec.moe_layers[i];
+    moe_layer_t *layer = it->spec.moe_layers[number];
+    moe_status_t status = moe_layer_metadata(layer, error);
+    if (status == MOE_OK) {
+        status = moe_layer_schedule(layer, error);
+    }
+    lap(it, KIND_MOE, MOE_PART_METADATA);
+    return status;
+}
+
+static bool overlaps(const moe_iteration_t *it)
+{
+    return it->spec.chunks > 1;
+}
+
+static moe_status_t send(moe_iteration_t *it, size_t number, moe_error_t *error)
+{
+    moe_layer_t *layer = it->spec.moe_layers[number];
+    moe_status_t status = moe_layer_permute(layer, error);
+    lap(it, KIND_MOE, MOE_PART_PERMUTE);
+    if (status == MOE_OK) {
+        status = overlaps(it) ? moe_layer_start_dispatch(layer, error)
+                              : moe_layer_dispatch(layer, error);
+        lap(it, KIND_MOE, MOE_PART_DISPATCH);
+    }
+    return status;
+}
+
+static moe_status_t work_and_return(moe_iteration_t *it, size_t number, bool backward,
+                                    moe_error_t *error)
+{
+    moe_layer_t *layer = it->spec.moe_layers[number];
     moe_status_t status = MOE_OK;
-    if (!backward) {
-        status = moe_layer_metadata(layer, error);
-        if (status == MOE_OK) {
-            status = moe_layer_schedule(layer, error);
-        }
-        lap(it, KIND_MOE, MOE_PART_METADATA);
-    }
-    if (status == MOE_OK) {
-        status = moe_layer_permute(layer, error);
-        lap(it, KIND_MOE, MOE_PART_PERMUTE);
-    }
-    if (status == MOE_OK) {
-        status = moe_layer_dispatch(layer, error);
+    if (overlaps(it)) {
+        status = moe_layer_finish_dispatch(layer, error);
         lap(it, KIND_MOE, MOE_PART_DISPATCH);
     }
     if (status == MOE_OK) {
@@ -248,18 +319,58 @@ static moe_status_t exchange(moe_iteration_t *it, size_t i, bool backward, moe_e
         lap(it, KIND_MOE, MOE_PART_PERMUTE);
     }
     if (status == MOE_OK) {
-        compute_experts(it, i, backward);
+        compute_experts(it, number, backward);
         lap(it, KIND_MOE, MOE_PART_COMPUTE);
         status = moe_layer_restore(layer, error);
         lap(it, KIND_MOE, MOE_PART_PERMUTE);
     }
     if (status == MOE_OK) {
-        status = moe_layer_combine(layer, error);
+        status =
+            overlaps(it) ? moe_layer_start_combine(layer, error) : moe_layer_combine(layer, error);
+        lap(it, KIND_MOE, MOE_PART_COMBINE);
+    }
+    return status;
+}
+
+static moe_status_t receive(moe_iteration_t *it, size_t number, moe_error_t *error)
+{
+    moe_layer_t *layer = it->spec.moe_layers[number];
+    moe_status_t status = MOE_OK;
+    if (overlaps(it)) {
+        status = moe_layer_finish_combine(layer, error);
         lap(it, KIND_MOE, MOE_PART_COMBINE);
     }
     if (status == MOE_OK) {
         status = moe_layer_unpermute(layer, error);
         lap(it, KIND_MOE, MOE_PART_PERMUTE);
+    }
+    return status;
+}
+
+/* Forward: tokens out, results back. Backward: the gradient of combine travels like dispatch, that of
+ * dispatch like combine; the counts are known by then. With chunks, the next one's dispatch and the
+ * last one's combine are under way while the experts work on one (FasterMoE, PPoPP'22; Tutel, arXiv
+ * 2206.03382). */
+static moe_status_t exchange(moe_iteration_t *it, size_t i, bool backward, moe_error_t *error)
+{
+    const size_t first = i * it->spec.chunks, end = first + it->spec.chunks;
+    moe_status_t status = MOE_OK;
+    for (size_t n = first; n < end && status == MOE_OK && !backward; n++) {
+        status = metadata(it, n, error);
+    }
+    if (status == MOE_OK) {
+        status = send(it, first, error);
+    }
+    for (size_t n = first; n < end && status == MOE_OK; n++) {
+        if (n + 1 < end) {
+            status = send(it, n + 1, error);
+        }
+        if (status == MOE_OK) {
+            status = work_and_return(it, n, backward, error);
+        }
+    }
+    for (size_t n = first; n < end && status == MOE_OK; n++) {
+        status = receive(it, n, error);
     }
     return status;
 }
@@ -344,7 +455,9 @@ static void compute_alone(moe_iteration_t *it, bool is_backward)
     }
     for (size_t i = 0; i < it->spec.measured_moe; i++) {
         compute_before_exchange(it, is_backward);
-        compute_experts(it, i, is_backward);
+        for (size_t n = i * it->spec.chunks; n < (i + 1) * it->spec.chunks; n++) {
+            compute_experts(it, n, is_backward);
+        }
     }
     lap(it, KIND_MOE, MOE_PART_COMPUTE);
     compute(it, LIST_HEAD, is_backward);
@@ -363,6 +476,9 @@ moe_status_t moe_iteration_repeat(void *iteration, double *seconds, moe_error_t 
     if (status == MOE_OK && sums_gradients(&it->spec)) {
         status = all_gradients(it, error);
     }
+    if (status == MOE_OK) {
+        status = stop(it, error);
+    }
     if (status != MOE_OK) {
         return status;
     }
@@ -380,6 +496,10 @@ moe_status_t moe_iteration_repeat(void *iteration, double *seconds, moe_error_t 
     compute_alone(it, false);
     if (training) {
         compute_alone(it, true);
+    }
+    status = stop(it, error);
+    if (status != MOE_OK) {
+        return status;
     }
     seconds[MOE_COLUMN_COMPUTE_ONLY] = whole_model(it, MOE_PART_COMPUTE);
     return MOE_OK;

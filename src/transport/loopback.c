@@ -70,6 +70,7 @@ static const moe_transport_ops_t loopback_ops = {
     .broadcast = moe_loopback_broadcast,
     .allgather = moe_loopback_allgather,
     .alltoall_sizes = moe_loopback_alltoall_sizes,
+    .max_size = moe_loopback_max_size,
     .reduce_sizes = moe_loopback_reduce_sizes,
     .reduce_doubles = moe_loopback_reduce_doubles,
     .split = moe_loopback_split,

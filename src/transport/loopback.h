@@ -125,6 +125,7 @@ moe_status_t moe_loopback_allgather(moe_transport_t *t, const void *mine, size_t
 moe_status_t moe_loopback_alltoall_sizes(moe_transport_t *t, const size_t *send,
                                          const size_t *send_count, size_t *recv,
                                          const size_t *recv_count, moe_error_t *error);
+moe_status_t moe_loopback_max_size(moe_transport_t *t, size_t *value, moe_error_t *error);
 moe_status_t moe_loopback_reduce_sizes(moe_transport_t *t, size_t *values, size_t count,
                                        moe_reduce_t how, moe_error_t *error);
 moe_status_t moe_loopback_reduce_doubles(moe_transport_t *t, double *values, size_t count,

@@ -158,6 +158,11 @@ moe_status_t moe_loopback_sum_floats(moe_transport_t *t, float *values, size_t c
     return reduce(t, "sum_floats", values, count, fold_float, MOE_SUM, error);
 }
 
+moe_status_t moe_loopback_max_size(moe_transport_t *t, size_t *value, moe_error_t *error)
+{
+    return reduce(t, "max_size", value, 1, fold_size, MOE_MAX, error);
+}
+
 moe_status_t moe_loopback_reduce_sizes(moe_transport_t *t, size_t *values, size_t count,
                                        moe_reduce_t how, moe_error_t *error)
 {

@@ -8,6 +8,11 @@ bool moe_mpi_built_in(void)
     return false;
 }
 
+bool moe_mpi_takes_cuda(void)
+{
+    return false;
+}
+
 moe_status_t moe_mpi_create(int *argc, char ***argv, moe_transport_t **out, moe_error_t *error)
 {
     (void)argc;
@@ -31,9 +36,30 @@ moe_status_t moe_mpi_create(int *argc, char ***argv, moe_transport_t **out, moe_
 #include "moe/system.h"
 #include "mpi_state.h"
 
+#if defined(OPEN_MPI) && defined(__has_include)
+#if __has_include(<mpi-ext.h>)
+#include <mpi-ext.h>
+#endif
+#endif
+
 bool moe_mpi_built_in(void)
 {
     return true;
+}
+
+/* MPI itself has no such question: Open MPI and its kin have one in an extension, MPICH and its kin
+ * another. Both answer for the library as it runs, with what its environment switches off. */
+bool moe_mpi_takes_cuda(void)
+{
+#if defined(OMPI_HAVE_MPI_EXT_CUDA) && OMPI_HAVE_MPI_EXT_CUDA
+    return MPIX_Query_cuda_support() != 0;
+#elif defined(MPIX_GPU_SUPPORT_CUDA)
+    int supported = 0;
+    return MPIX_GPU_query_support(MPIX_GPU_SUPPORT_CUDA, &supported) == MPI_SUCCESS &&
+           supported != 0;
+#else
+    return false;
+#endif
 }
 
 moe_status_t moe_mpi_fail(int code, const char *call, moe_error_t *error)
@@ -115,6 +141,8 @@ static const moe_transport_ops_t mpi_ops = {
     .prepare_alltoallv = moe_mpi_prepare_alltoallv,
     .release_alltoallv = moe_mpi_release_alltoallv,
     .alltoallv = moe_mpi_alltoallv,
+    .start_alltoallv = moe_mpi_start_alltoallv,
+    .finish_alltoallv = moe_mpi_finish_alltoallv,
     .start_send = moe_mpi_start_send,
     .start_recv = moe_mpi_start_recv,
     .finish = moe_mpi_finish,
@@ -124,6 +152,7 @@ static const moe_transport_ops_t mpi_ops = {
     .broadcast = moe_mpi_broadcast,
     .allgather = moe_mpi_allgather,
     .alltoall_sizes = moe_mpi_alltoall_sizes,
+    .max_size = moe_mpi_max_size,
     .reduce_sizes = moe_mpi_reduce_sizes,
     .reduce_doubles = moe_mpi_reduce_doubles,
     .split = moe_mpi_split,

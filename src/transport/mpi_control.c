@@ -123,6 +123,11 @@ moe_status_t moe_mpi_reduce_sizes(moe_transport_t *t, size_t *values, size_t cou
     return status;
 }
 
+moe_status_t moe_mpi_max_size(moe_transport_t *t, size_t *value, moe_error_t *error)
+{
+    return moe_mpi_reduce_sizes(t, value, 1, MOE_MAX, error);
+}
+
 moe_status_t moe_mpi_reduce_doubles(moe_transport_t *t, double *values, size_t count,
                                     moe_reduce_t how, moe_error_t *error)
 {

@@ -67,6 +67,7 @@ static MPI_Datatype type_of(moe_row_type_t row)
 
 /* The four arrays of MPI_Alltoallv, one after another. */
 typedef struct prepared {
+    MPI_Request request; /* of one that is under way; else MPI_REQUEST_NULL */
     int *send_count, *send_first, *recv_count, *recv_first; /* [ranks], into `arrays` */
     int arrays[];
 } prepared_t;
@@ -101,6 +102,7 @@ moe_status_t moe_mpi_prepare_alltoallv(moe_transport_t *t, moe_alltoallv_t *x, m
     if (status != MOE_OK)
         return status;
     prepared_t *prepared = memory;
+    prepared->request = MPI_REQUEST_NULL;
     prepared->send_count = prepared->arrays;
     prepared->send_first = prepared->send_count + t->size;
     prepared->recv_count = prepared->send_first + t->size;
@@ -126,13 +128,18 @@ void moe_mpi_release_alltoallv(moe_transport_t *t, moe_alltoallv_t *x)
     x->prepared = NULL;
 }
 
+static moe_status_t fail_order(const char *call, const char *what, moe_error_t *error)
+{
+    return moe_fail(error, MOE_FAILED, "%s: called %s", call, what);
+}
+
 moe_status_t moe_mpi_alltoallv(moe_transport_t *t, const moe_alltoallv_t *x, moe_error_t *error)
 {
     const moe_mpi_state_t *state = t->state;
     const prepared_t *p = x->prepared;
     const MPI_Datatype type = type_of(x->row);
     if (p == NULL)
-        return moe_fail(error, MOE_FAILED, "alltoallv: called before prepare_alltoallv");
+        return fail_order("alltoallv", "before prepare_alltoallv", error);
     if (x->uniform)
         return moe_mpi_check(MPI_Alltoall(x->send, p->send_count[0], type, x->recv,
                                           p->recv_count[0], type, state->comm),
@@ -140,6 +147,38 @@ moe_status_t moe_mpi_alltoallv(moe_transport_t *t, const moe_alltoallv_t *x, moe
     return moe_mpi_check(MPI_Alltoallv(x->send, p->send_count, p->send_first, type, x->recv,
                                        p->recv_count, p->recv_first, type, state->comm),
                          "MPI_Alltoallv", error);
+}
+
+/* ---- The same, under way while the caller computes ---- */
+
+moe_status_t moe_mpi_start_alltoallv(moe_transport_t *t, const moe_alltoallv_t *x,
+                                     moe_error_t *error)
+{
+    const moe_mpi_state_t *state = t->state;
+    prepared_t *p = x->prepared;
+    const MPI_Datatype type = type_of(x->row);
+    if (p == NULL)
+        return fail_order("start_alltoallv", "before prepare_alltoallv", error);
+    if (p->request != MPI_REQUEST_NULL)
+        return fail_order("start_alltoallv", "while this exchange is under way", error);
+    if (x->uniform)
+        return moe_mpi_check(MPI_Ialltoall(x->send, p->send_count[0], type, x->recv,
+                                           p->recv_count[0], type, state->comm, &p->request),
+                             "MPI_Ialltoall", error);
+    return moe_mpi_check(MPI_Ialltoallv(x->send, p->send_count, p->send_first, type, x->recv,
+                                        p->recv_count, p->recv_first, type, state->comm,
+                                        &p->request),
+                         "MPI_Ialltoallv", error);
+}
+
+moe_status_t moe_mpi_finish_alltoallv(moe_transport_t *t, const moe_alltoallv_t *x,
+                                      moe_error_t *error)
+{
+    (void)t;
+    prepared_t *p = x->prepared;
+    if (p == NULL || p->request == MPI_REQUEST_NULL)
+        return fail_order("finish_alltoallv", "before start_alltoallv", error);
+    return moe_mpi_check(MPI_Wait(&p->request, MPI_STATUS_IGNORE), "MPI_Wait", error);
 }
 
 /* ---- Point to point ---- */

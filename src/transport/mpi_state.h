@@ -49,6 +49,10 @@ moe_status_t moe_mpi_row_type(moe_transport_t *t, size_t row_bytes, moe_row_type
 moe_status_t moe_mpi_prepare_alltoallv(moe_transport_t *t, moe_alltoallv_t *x, moe_error_t *error);
 void moe_mpi_release_alltoallv(moe_transport_t *t, moe_alltoallv_t *x);
 moe_status_t moe_mpi_alltoallv(moe_transport_t *t, const moe_alltoallv_t *x, moe_error_t *error);
+moe_status_t moe_mpi_start_alltoallv(moe_transport_t *t, const moe_alltoallv_t *x,
+                                     moe_error_t *error);
+moe_status_t moe_mpi_finish_alltoallv(moe_transport_t *t, const moe_alltoallv_t *x,
+                                      moe_error_t *error);
 moe_status_t moe_mpi_start_send(moe_transport_t *t, const void *rows, size_t count,
                                 moe_row_type_t row, size_t to, moe_error_t *error);
 moe_status_t moe_mpi_start_recv(moe_transport_t *t, void *rows, size_t count, moe_row_type_t row,
@@ -68,6 +72,7 @@ moe_status_t moe_mpi_allgather(moe_transport_t *t, const void *mine, size_t byte
 moe_status_t moe_mpi_alltoall_sizes(moe_transport_t *t, const size_t *send,
                                     const size_t *send_count, size_t *recv,
                                     const size_t *recv_count, moe_error_t *error);
+moe_status_t moe_mpi_max_size(moe_transport_t *t, size_t *value, moe_error_t *error);
 moe_status_t moe_mpi_reduce_sizes(moe_transport_t *t, size_t *values, size_t count,
                                   moe_reduce_t how, moe_error_t *error);
 moe_status_t moe_mpi_reduce_doubles(moe_transport_t *t, double *values, size_t count,

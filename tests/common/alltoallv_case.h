@@ -65,11 +65,13 @@ static inline unsigned char case_byte(const alltoallv_case_t *c, size_t from, si
 
 #define CASE_POISON 0xee /* no case_byte() is as large */
 
-/* Buffers and arrays of one rank. Blocks have gaps of one row in cases that are not uniform. */
+/* Buffers and arrays of one rank. Blocks have gaps of one row in cases that are not uniform. The
+ * exchange works on send and recv themselves, or where there is a device, on memory of its own. */
 typedef struct case_buffers {
     size_t *arrays; /* [4][ranks] */
     unsigned char *send, *recv;
     size_t recv_bytes;
+    moe_device_t *device;
     moe_alltoallv_t x;
 } case_buffers_t;
 
@@ -109,6 +111,7 @@ static inline bool case_create(const alltoallv_case_t *c, moe_transport_t *t, ca
                              .recv_first = recv_first,
                              .ranks_per_node = c->ranks_per_node,
                              .uniform = c->matrix == MATRIX_UNIFORM || (none && c->seed % 2 == 1)};
+    b->device = NULL;
     for (size_t to = 0; to < t->size; to++) {
         unsigned char *block = none ? NULL : b->send + send_first[to] * c->row_bytes;
         for (size_t at = 0; at < send_rows[to] * c->row_bytes; at++)
@@ -117,11 +120,45 @@ static inline bool case_create(const alltoallv_case_t *c, moe_transport_t *t, ca
     return true;
 }
 
+/* The same with the rows in memory of the device. */
+static inline bool case_create_on(const alltoallv_case_t *c, moe_transport_t *t, moe_device_t *d,
+                                  case_buffers_t *b, moe_error_t *error)
+{
+    if (!case_create(c, t, b, error))
+        return false;
+    if (b->send == NULL)
+        return true;
+    const size_t last = t->size - 1;
+    const size_t bytes = (b->x.send_first[last] + b->x.send_rows[last]) * c->row_bytes;
+    void *send, *recv;
+    if (d->ops->alloc(d, "rows to send", bytes + 1, &send, error) != MOE_OK ||
+        d->ops->alloc(d, "rows to receive", b->recv_bytes + 1, &recv, error) != MOE_OK)
+        return false;
+    d->ops->copy(d, send, b->send, bytes);
+    b->device = d;
+    b->x.send = send;
+    b->x.recv = recv;
+    return true;
+}
+
 static inline void case_destroy(case_buffers_t *b)
 {
+    if (b->device != NULL) {
+        b->device->ops->release(b->device, (void *)b->x.send);
+        b->device->ops->release(b->device, b->x.recv);
+    }
     free(b->arrays);
     free(b->send);
     free(b->recv);
+}
+
+/* What has arrived, for the host to look at. */
+static inline moe_status_t case_fetch(const case_buffers_t *b, moe_error_t *error)
+{
+    if (b->device == NULL)
+        return MOE_OK;
+    b->device->ops->copy(b->device, b->recv, b->x.recv, b->recv_bytes);
+    return b->device->ops->finish(b->device, error);
 }
 
 static inline bool case_arrived(const alltoallv_case_t *c, const moe_transport_t *t,
@@ -169,11 +206,15 @@ static inline moe_status_t case_exchange(const alltoallv_case_t *c,
 {
     if (b->recv != NULL)
         memset(b->recv, CASE_POISON, b->recv_bytes);
+    if (b->device != NULL)
+        d->ops->copy(d, b->x.recv, b->recv, b->recv_bytes);
     moe_status_t status = MOE_OK;
     if (algorithm->schedule != NULL)
         status = algorithm->schedule(t, &b->x, error);
     if (status == MOE_OK)
         status = algorithm->run(t, d, &b->x, error);
+    if (status == MOE_OK)
+        status = case_fetch(b, error);
     *right = status == MOE_OK && *right && case_arrived(c, t, b, text);
     return status;
 }
@@ -185,7 +226,7 @@ static inline bool case_run(const alltoallv_case_t *c, const moe_algorithm_ops_t
 {
     moe_error_t error = {.status = MOE_OK};
     case_buffers_t b;
-    if (!case_create(c, t, &b, &error)) {
+    if (!case_create_on(c, t, d, &b, &error)) {
         snprintf(text, CASE_TEXT, "rank %zu: %.200s", t->rank, error.text);
         return false;
     }
@@ -231,7 +272,14 @@ static inline void case_device_release(moe_device_t *d, void *memory)
     free(memory);
 }
 
+static inline moe_status_t case_device_finish(moe_device_t *d, moe_error_t *error)
+{
+    (void)d, (void)error;
+    return MOE_OK;
+}
+
 static const moe_device_ops_t case_device_ops = {.name = "memory and copies",
+                                                 .finish = case_device_finish,
                                                  .alloc = case_device_alloc,
                                                  .release = case_device_release,
                                                  .copy = case_device_copy};

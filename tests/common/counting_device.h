@@ -6,6 +6,10 @@
 #include <stdlib.h>
 
 #include "moe/device.h"
+#include "moe/measure.h"
+
+/* Points in time of a repetition, more than any test makes. */
+#define COUNTING_MARKS 4096
 
 typedef struct counting_device {
     moe_device_t device; /* first: its address is that of the whole */
@@ -13,6 +17,8 @@ typedef struct counting_device {
     size_t bytes;       /* asked for so far */
     size_t blocks;      /* not yet released */
     size_t allocs_left; /* before alloc() refuses */
+    double mark[COUNTING_MARKS];
+    size_t marks;
 } counting_device_t;
 
 static inline counting_device_t *counting_device_of(moe_device_t *d)
@@ -40,12 +46,36 @@ static inline void counting_release(moe_device_t *d, void *memory)
     free(memory);
 }
 
+/* By moe_now(), which a test may put its own in place of. */
+static inline void counting_mark(moe_device_t *d)
+{
+    counting_device_t *c = counting_device_of(d);
+    if (c->marks < COUNTING_MARKS)
+        c->mark[c->marks] = moe_now();
+    c->marks++;
+}
+
+static inline moe_status_t counting_read_marks(moe_device_t *d, double *seconds, size_t count,
+                                               moe_error_t *error)
+{
+    counting_device_t *c = counting_device_of(d);
+    const size_t made = c->marks;
+    c->marks = 0;
+    if (count > 0 && (made != count || made > COUNTING_MARKS))
+        return moe_fail(error, MOE_FAILED, "%zu marks were made, %zu are read", made, count);
+    for (size_t i = 0; i < count; i++)
+        seconds[i] = c->mark[i] - c->mark[0];
+    return MOE_OK;
+}
+
 /* `host` is only read, so the devices of all ranks may share it. *c must stay where it is. */
 static inline void counting_device_init(counting_device_t *c, const moe_device_t *host)
 {
     *c = (counting_device_t){.ops = *host->ops, .allocs_left = SIZE_MAX};
     c->ops.alloc = counting_alloc;
     c->ops.release = counting_release;
+    c->ops.mark = counting_mark;
+    c->ops.read_marks = counting_read_marks;
     c->device = (moe_device_t){.ops = &c->ops, .state = host->state};
 }
 

@@ -20,7 +20,7 @@ typedef enum fault_kind {
     FAULT_SHIFT, /* the block to at.peer starts one row too late */
     /* In the metadata that it receives: */
     FAULT_COUNTS, /* alltoall_sizes: element `more` is one too large, `less` one too small */
-    FAULT_LARGEST /* reduce_sizes: the first element is one too large */
+    FAULT_LARGEST /* max_size, reduce_sizes: the (first) value is one too large */
 } fault_kind_t;
 
 #define FAULT_NO_ELEMENT SIZE_MAX
@@ -254,6 +254,15 @@ static inline moe_status_t fault_reduce_sizes(moe_transport_t *t, size_t *values
     return status;
 }
 
+static inline moe_status_t fault_max_size(moe_transport_t *t, size_t *value, moe_error_t *error)
+{
+    fault_transport_t *f = fault_of(t);
+    const moe_status_t status = f->real->max_size(t, value, error);
+    if (status == MOE_OK && fault_in_this_call(f, FAULT_LARGEST))
+        ++*value;
+    return status;
+}
+
 /* ---- The handle ---- */
 
 static inline moe_status_t fault_split(moe_transport_t *t, int color, moe_transport_t **out,
@@ -264,11 +273,14 @@ static inline void fault_transport_init(fault_transport_t *f, const moe_transpor
 {
     *f = (fault_transport_t){.transport = *real, .ops = *real->ops, .real = real->ops};
     f->ops.alltoallv = fault_alltoallv;
+    f->ops.start_alltoallv = NULL; /* all exchanges are to pass by here */
+    f->ops.finish_alltoallv = NULL;
     f->ops.start_send = fault_start_send;
     f->ops.start_recv = fault_start_recv;
     f->ops.finish = fault_finish;
     f->ops.finish_but = fault_finish_but;
     f->ops.alltoall_sizes = fault_alltoall_sizes;
+    f->ops.max_size = fault_max_size;
     f->ops.reduce_sizes = fault_reduce_sizes;
     f->ops.split = fault_split;
     f->transport.ops = &f->ops;

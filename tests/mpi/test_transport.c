@@ -70,6 +70,60 @@ static bool own_rows(moe_transport_t *t, char *text)
     return run_cases(t, MATRIX_OWN_ONLY, 8, 9, 2, text);
 }
 
+/* Three of them, started one after another, and finished in that order while the others go on. */
+static bool several_under_way(moe_transport_t *t, char *text)
+{
+    static const alltoallv_case_t cases[] = {{MATRIX_RANDOM, 1, 4096, 32, 0},
+                                             {MATRIX_UNIFORM, 2, 512, 9, 0},
+                                             {MATRIX_RANDOM, 3, 24, 9, 0},
+                                             {MATRIX_NOTHING, 4, 16, 1, 0}};
+    enum { CASES = sizeof cases / sizeof cases[0] };
+    case_buffers_t b[CASES];
+    bool right = true;
+    for (size_t i = 0; i < CASES; i++) {
+        EXPECT(case_create(&cases[i], t, &b[i], NULL));
+        EXPECT(t->ops->prepare_alltoallv(t, &b[i].x, NULL) == MOE_OK);
+    }
+    for (int run = 0; run < 3; run++) {
+        for (size_t i = 0; i < CASES; i++) {
+            if (b[i].recv != NULL)
+                memset(b[i].recv, CASE_POISON, b[i].recv_bytes);
+            EXPECT(t->ops->start_alltoallv(t, &b[i].x, NULL) == MOE_OK);
+        }
+        for (size_t i = 0; i < CASES; i++) {
+            EXPECT(t->ops->finish_alltoallv(t, &b[i].x, NULL) == MOE_OK);
+            right = right && case_arrived(&cases[i], t, &b[i], text);
+        }
+    }
+    for (size_t i = 0; i < CASES; i++) {
+        t->ops->release_alltoallv(t, &b[i].x);
+        case_destroy(&b[i]);
+    }
+    return right;
+}
+
+/* Started twice, finished twice, or neither prepared nor started. */
+static bool halves_out_of_order(moe_transport_t *t, char *text)
+{
+    const alltoallv_case_t c = {MATRIX_RANDOM, 5, 8, 4, 0};
+    case_buffers_t b;
+    moe_error_t error = {.status = MOE_OK};
+    EXPECT(case_create(&c, t, &b, NULL));
+    EXPECT(t->ops->start_alltoallv(t, &b.x, &error) == MOE_FAILED);
+    EXPECT(strstr(error.text, "start_alltoallv: called before prepare_alltoallv") != NULL);
+    EXPECT(t->ops->finish_alltoallv(t, &b.x, NULL) == MOE_FAILED);
+    EXPECT(t->ops->prepare_alltoallv(t, &b.x, NULL) == MOE_OK);
+    EXPECT(t->ops->finish_alltoallv(t, &b.x, &error) == MOE_FAILED);
+    EXPECT(strstr(error.text, "finish_alltoallv: called before start_alltoallv") != NULL);
+    EXPECT(t->ops->start_alltoallv(t, &b.x, NULL) == MOE_OK);
+    EXPECT(t->ops->start_alltoallv(t, &b.x, NULL) == MOE_FAILED);
+    EXPECT(t->ops->finish_alltoallv(t, &b.x, NULL) == MOE_OK);
+    EXPECT(t->ops->finish_alltoallv(t, &b.x, NULL) == MOE_FAILED);
+    t->ops->release_alltoallv(t, &b.x);
+    case_destroy(&b);
+    return true;
+}
+
 static bool hot_rank(moe_transport_t *t, char *text)
 {
     return run_cases(t, MATRIX_HOT, 2048, 16, 3, text);
@@ -173,6 +227,9 @@ static bool control(moe_transport_t *t, char *text)
     EXPECT(t->ops->reduce_sizes(t, s, 2, MOE_MAX, NULL) == MOE_OK && s[1] == SIZE_MAX);
     double d = -(double)t->rank;
     EXPECT(t->ops->reduce_doubles(t, &d, 1, MOE_MIN, NULL) == MOE_OK && d == -(double)(p - 1));
+    size_t largest = SIZE_MAX - t->rank, other = t->rank + 5;
+    EXPECT(t->ops->max_size(t, &largest, NULL) == MOE_OK && largest == SIZE_MAX);
+    EXPECT(t->ops->max_size(t, &other, NULL) == MOE_OK && other == p + 4);
     EXPECT(t->ops->barrier(t, NULL) == MOE_OK);
     return true;
 }
@@ -244,6 +301,7 @@ static bool version(moe_transport_t *t, char *text)
     EXPECT(strncmp(whole, "Open MPI v", 10) == 0 || strncmp(whole, "MPICH Version: ", 15) == 0);
     EXPECT(strchr(whole, '\n') == NULL && strstr(whole, "  ") == NULL);
     EXPECT(whole[strlen(whole) - 1] != ' ');
+    EXPECT(!moe_mpi_takes_cuda() || moe_mpi_built_in()); /* it can be asked */
     t->ops->version(t, cut, sizeof cut);
     EXPECT(strlen(cut) < sizeof cut && strncmp(cut, whole, strlen(cut)) == 0);
     return true;
@@ -251,11 +309,7 @@ static bool version(moe_transport_t *t, char *text)
 
 /* ---- TAP ---- */
 
-static const struct {
-    const char *name;
-    test_fn run;
-    const char *(*left_out)(moe_transport_t *t); /* the reason, the same on all ranks, or NULL */
-} tests[] = {
+static const rank_test_t tests[] = {
     {"random matrices with empty blocks arrive by every algorithm", random_matrices, NULL},
     {"blocks past the eager limit arrive", long_blocks, NULL},
     {"equal blocks arrive", equal_blocks, NULL},
@@ -263,6 +317,8 @@ static const struct {
     {"a rank without rows does not hold up the others", empty_rank, NULL},
     {"rows that stay on their rank are copied", own_rows, NULL},
     {"one hot rank receives all", hot_rank, NULL},
+    {"several exchanges are under way at once", several_under_way, NULL},
+    {"the two halves of an exchange are called in their order", halves_out_of_order, NULL},
     {"what MPI cannot count is refused with a remedy", refusals, NULL},
     {"an error of MPI names its call", errors_name_their_call, NULL},
     {"a message longer than expected is an error", truncation, truncation_is_left_out},
@@ -276,24 +332,6 @@ static const struct {
      huge_is_left_out},
 };
 #define TESTS (sizeof tests / sizeof tests[0])
-
-/* Returns whether the test passed on all ranks; each rank that failed says why. */
-static bool run_test(moe_transport_t *t, size_t number)
-{
-    const char *reason = tests[number].left_out != NULL ? tests[number].left_out(t) : NULL;
-    char text[CASE_TEXT] = "";
-    size_t right = reason != NULL || tests[number].run(t, text);
-    if (!right)
-        fprintf(stderr, "# %s\n", text);
-    if (t->ops->reduce_sizes(t, &right, 1, MOE_MIN, NULL) != MOE_OK)
-        right = 0;
-    if (t->rank == 0) {
-        printf("%sok %zu - %s%s%s\n", right ? "" : "not ", number + 1, tests[number].name,
-               reason != NULL ? " # SKIP " : "", reason != NULL ? reason : "");
-        fflush(stdout);
-    }
-    return right != 0;
-}
 
 static void *abort_from_a_thread(void *transport)
 {
@@ -325,11 +363,7 @@ int main(int argc, char **argv)
     }
     if (argc > 1 && strcmp(argv[1], "--abort") == 0)
         hang_and_abort(t);
-    if (t->rank == 0)
-        printf("1..%zu\n", TESTS);
-    bool right = true;
-    for (size_t i = 0; i < TESTS; i++)
-        right = run_test(t, i) && right;
+    const bool right = run_tests(t, tests, TESTS);
     t->ops->destroy(t);
     return right ? 0 : 1;
 }

@@ -98,8 +98,24 @@ fi
 # ---- Exchange and measuring ----
 command=layer
 refuse_each '--transport' --transport tcp ''
-refuse '--transport.*NCCL' --transport nccl
-refuse '--device.*CUDA' --device cuda
+refuse '--transport nccl.*(NCCL|--device cuda)' --transport nccl
+CUDA_VISIBLE_DEVICES='' refuse '--device cuda.*CUDA' --device cuda
+refuse '--device' --device gpu
+refuse '--device cuda.*loopback' --device cuda --transport loopback
+refuse '--share-gpu.*--device cuda' --share-gpu
+for option in --graph '--nccl-register window' '--nccl-ctas 1,2' '--nccl-channels-per-peer 2'; do
+    # shellcheck disable=SC2086
+    refuse "${option%% *}.*--transport nccl" $option
+done
+if [ -d "$BUILD/tests/fakes/gpu" ] && "$program" info | grep -q '^transports.* nccl'; then
+    for value in 0,2 4,2 4 4, ,4 a,b 1,100000; do
+        refuse '--nccl-ctas' --transport nccl --device cuda --nccl-ctas $value
+    done
+    for value in 0 -1 1e30; do
+        refuse '--nccl-channels-per-peer' --transport nccl --device cuda --nccl-channels-per-peer $value
+    done
+    refuse '--nccl-register' --transport nccl --device cuda --nccl-register all
+fi
 refuse_each '--algorithm.*native' --algorithm natve
 refuse_each '--algorithm' --algorithm '' , native,,linear
 for option in --warmup --min-reps --max-reps; do
@@ -119,6 +135,8 @@ command=iteration
 refuse_each '--compute' --compute '' fast gemm:1 none:1 model model: model:1e12 model:1e12,0 model:1e12,2 model:NaN,0.5 \
     model:1e12,NaN model:-1,0.5 model:1e30,0.5 model:1e12,0.5,3 gpu gpu: gpu:h1000 gpu:h100,2 gpu:h100,NaN
 refuse_each '--pass' --pass backward ''
+refuse_each '--overlap' --overlap '' all chunks chunks: chunks:0 chunks:1 chunks:-2 chunks:1000 chunks:2,3
+refuse '--overlap.*tokens' --tokens 1 --overlap chunks:2
 refuse_each '--threads' --threads -1 NaN 1e30
 refuse_each '--measure-layers' --measure-layers -1 1.5 1e30
 

@@ -10,7 +10,7 @@ sanitizer=(); [ -z "$SANITIZE" ] || sanitizer=("-fsanitize=$SANITIZE")
 
 # make with what this build was made with, so that nothing is built anew
 make_here() {
-    local variables=("BUILD=$BUILD" "SANITIZE=$SANITIZE")
+    local variables=("BUILD=$BUILD" "SANITIZE=$SANITIZE" ${CUDA_HOME+"CUDA_HOME=$CUDA_HOME"} ${CUDA_ARCHS+"CUDA_ARCHS=$CUDA_ARCHS"})
     case $MPIRUN in mpirun | '') ;; *) variables+=("MPICC=${MPIRUN/mpirun/mpicc}") ;; esac
     make --no-print-directory "${variables[@]}" "$@"
 }
@@ -30,6 +30,8 @@ check "README, licence and docs are there" holds share/doc/moe-a2a/README.md and
 check "the package file names the prefix without DESTDIR" grep -qx "prefix=$prefix" "$installed/lib/pkgconfig/moe-a2a.pc"
 nothing_outside() { ! files | grep -v "^\.$prefix/\(bin\|lib\|include/moe\|share/doc/moe-a2a\)/"; }
 check "nothing lies elsewhere" nothing_outside
+no_fakes() { ! files | grep -E 'fake|libcudart|libcublas|libnccl'; }
+check "no stand-in of a test is among it" no_fakes
 
 # ---- Headers ----
 json_flags=$(${PKG_CONFIG:-pkg-config} --cflags jansson)

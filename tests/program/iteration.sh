@@ -155,6 +155,31 @@ loop 3 "${narrow[@]}" --layers 4 --compute $gemm --dtype fp8 --capacity-factor 1
 check "fp8, drops, a skew, three ranks for eight experts" sound
 loop 4 --model switch-base-8 --hidden 64 --tokens 8 --layers 4 --experts 2 --compute $gemm --max-reps 3
 check "ranks without experts" sound
+
+# ---- Overlap ----
+# What holds of a run whose exchanges overlap: what is exchanged in all is not known, what is exposed is.
+overlapped() {
+    done_well && every_record "$json" record=iteration -- errors share.exposed share.serial overlap reps :: \
+        '$1 == 0 && $2 >= 0 && $2 <= 1 && $3 == "-" && $4 == "chunks:3" && $5 > 0' && parts_add_up 0.001
+}
+up_to_three_overlapped() {
+    measure 3 "${narrow[@]}" --layers 4 --compute $gemm --style exact,dedup,two-hop --ranks-per-node 1 --overlap chunks:3 \
+        --algorithm native,linear --check full && overlapped
+}
+up_to_three "three chunks of a layer overlap, in three styles, whether the algorithm can wait or not" up_to_three_overlapped
+check "the table says that parts are waits, and answers with the exposed share" printed '^overlap +3 chunks' and \
+    printed 'overlapped with experts in 3 chunks, leave .* exposed'
+whole_hash() { loop 2 "${narrow[@]}" --layers 4 --compute none --overlap "$1"; records "$json" record=run -- routing.hash; }
+check "chunks route as the whole does" same "$(whole_hash none)" "$(whole_hash chunks:5)"
+loop 3 "${narrow[@]}" --layers 4 --compute $gemm --capacity-factor 1 --skew zipf:1.2 --tokens 7 --overlap chunks:4 --max-reps 3
+check "chunks of one and of two tokens, with drops" done_well and every_record "$json" record=iteration -- errors :: '$1 == 0'
+hidden() { # modelled compute, as long as the exchange: a good part of it must be hidden where exchanges can go on alone
+    measure 2 --model switch-base-8 --tokens 64 --layers 4 --compute model:1e12,0.5 --overlap chunks:2 --max-reps 7 &&
+        every_record "$json" record=iteration -- time_ms.iteration time_ms.compute_only time_ms.permute time_ms.metadata \
+            time_ms.dispatch time_ms.combine :: '$1 <= 1.1 * ($2 + $3 + $4 + $5 + $6)'
+}
+up_to_three "an overlapped iteration is not longer than its compute and what it waits for" hidden
+
 run iteration "${narrow[@]}" --layers 4 --compute $gemm "${short[@]}" --quiet --json -
 cp "$work/out" "$json"
 if [ -n "$MPIRUN" ]; then

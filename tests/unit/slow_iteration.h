@@ -74,6 +74,9 @@ typedef struct slow_transport {
     size_t failures;
     size_t sums, floats, longest_sum;
     size_t exchanges_left; /* before one fails */
+    /* In halves: a port carries one exchange after another while the rank goes on. */
+    double port_free, arrives[16];
+    size_t started, finished;
 } slow_transport_t;
 
 static inline slow_transport_t *slow_of(moe_transport_t *t)
@@ -92,6 +95,40 @@ static inline moe_status_t slow_alltoallv(moe_transport_t *t, const moe_alltoall
     s->exchanges_left--;
     clock_now += EXCHANGE_SECONDS + (double)s->exchanges++;
     return s->real->alltoallv(t, x, error);
+}
+
+/* What happened, a letter each: s(tart) and f(inish) of an exchange, E(xperts) of a chunk. */
+static _Thread_local char history[64];
+
+static inline void remember(char what)
+{
+    const size_t length = strlen(history);
+    if (length + 1 < sizeof history) {
+        history[length] = what;
+        history[length + 1] = '\0';
+    }
+}
+
+static inline moe_status_t slow_start_alltoallv(moe_transport_t *t, const moe_alltoallv_t *x,
+                                                moe_error_t *error)
+{
+    slow_transport_t *s = slow_of(t);
+    s->port_free = (s->port_free > clock_now ? s->port_free : clock_now) + EXCHANGE_SECONDS +
+                   (double)s->exchanges++;
+    s->arrives[s->started++ % 16] = s->port_free;
+    remember('s');
+    return s->real->alltoallv(t, x, error);
+}
+
+static inline moe_status_t slow_finish_alltoallv(moe_transport_t *t, const moe_alltoallv_t *x,
+                                                 moe_error_t *error)
+{
+    (void)x, (void)error;
+    slow_transport_t *s = slow_of(t);
+    const double arrival = s->arrives[s->finished++ % 16];
+    clock_now = arrival > clock_now ? arrival : clock_now;
+    remember('f');
+    return MOE_OK;
 }
 
 static inline moe_status_t slow_alltoall_sizes(moe_transport_t *t, const size_t *send,
@@ -128,6 +165,8 @@ static inline void slow_transport(slow_transport_t *s, const moe_transport_t *re
     *s = (slow_transport_t){
         .transport = *real, .ops = *real->ops, .real = real->ops, .exchanges_left = SIZE_MAX};
     s->ops.alltoallv = slow_alltoallv;
+    s->ops.start_alltoallv = slow_start_alltoallv;
+    s->ops.finish_alltoallv = slow_finish_alltoallv;
     s->ops.alltoall_sizes = slow_alltoall_sizes;
     s->ops.barrier = slow_barrier;
     s->ops.sum_floats = slow_sum_floats;
@@ -138,15 +177,18 @@ static inline void slow_transport(slow_transport_t *s, const moe_transport_t *re
 
 static _Thread_local size_t wrong_lists; /* experts whose GEMMs are not those of their rows */
 
-static inline void careful_expert(moe_compute_t *c, const moe_gemm_list_t *list, const void *in,
-                                  moe_dtype_t in_dtype, void *out, moe_dtype_t out_dtype,
-                                  size_t rows, size_t hidden, bool backward)
+static inline void careful_experts(moe_compute_t *c, const moe_gemm_list_t *list,
+                                   const moe_expert_t *expert, size_t count, moe_dtype_t in_dtype,
+                                   moe_dtype_t out_dtype, size_t hidden, bool backward)
 {
-    for (size_t i = 0; i < list->count; i++)
-        wrong_lists += list->shape[i].m != rows;
-    wrong_lists += (list->count == 0) != (rows == 0);
+    for (size_t e = 0; e < count; e++) {
+        for (size_t i = 0; i < list[e].count; i++)
+            wrong_lists += list[e].shape[i].m != expert[e].rows;
+        wrong_lists += (list[e].count == 0) != (expert[e].rows == 0);
+    }
+    remember('E');
     const moe_compute_ops_t *real = c->state;
-    real->expert(c, list, in, in_dtype, out, out_dtype, rows, hidden, backward);
+    real->experts(c, list, expert, count, in_dtype, out_dtype, hidden, backward);
 }
 
 /* The engines of this test have no state of their own. */
@@ -154,7 +196,7 @@ static inline void make_careful(moe_compute_t *c, moe_compute_ops_t *ops)
 {
     c->state = (void *)c->ops;
     *ops = *c->ops;
-    ops->expert = careful_expert;
+    ops->experts = careful_experts;
     c->ops = ops;
 }
 
@@ -189,13 +231,19 @@ typedef struct setting {
     moe_pass_t pass;
     bool gradients;
     size_t total_moe, total_dense; /* of the model */
+    size_t chunks;                 /* of a layer: MOE_LAYERS of one, or one of each; 0: 1 */
 } setting_t;
+
+static inline size_t chunks_of(const setting_t *s)
+{
+    return s->chunks > 0 ? s->chunks : 1;
+}
 
 typedef struct rank {
     counting_device_t device;
     slow_transport_t group, world, replicas;
     moe_layer_t *layer[MOE_LAYERS];
-    moe_workspace_t *workspace;
+    moe_workspace_t *workspace[MOE_LAYERS]; /* of each chunk */
     moe_compute_t *compute;
     moe_compute_ops_t compute_ops;
     moe_iteration_t *iteration;
@@ -215,11 +263,14 @@ static inline bool make_layers(rank_t *r, const setting_t *s, moe_transport_t *t
     RANK_EXPECT(strcmp(spec.algorithm->name, "native") == 0); /* one alltoallv an exchange */
     for (size_t i = 0; i < MOE_LAYERS; i++) {
         spec.workload = &s->world[i]->workload;
+        spec.chunk = i % chunks_of(s);
         RANK_EXPECT(moe_layer_create(&spec, &r->layer[i], NULL) == MOE_OK);
     }
-    RANK_EXPECT(moe_workspace_create(r->layer, MOE_LAYERS, &r->workspace, NULL) == MOE_OK);
+    const size_t chunks = chunks_of(s), of_chunk = MOE_LAYERS / chunks;
+    for (size_t i = 0; i < chunks; i++) /* of all layers, or of one */
+        RANK_EXPECT(moe_workspace_create(r->layer + i, of_chunk, &r->workspace[i], NULL) == MOE_OK);
     for (size_t i = 0; i < MOE_LAYERS; i++)
-        RANK_EXPECT(moe_layer_bind(r->layer[i], r->workspace, NULL) == MOE_OK);
+        RANK_EXPECT(moe_layer_bind(r->layer[i], r->workspace[i % chunks], NULL) == MOE_OK);
     return true;
 }
 
@@ -235,7 +286,8 @@ static inline bool make_iteration(rank_t *r, const setting_t *s, moe_transport_t
                                      .gradients = s->gradients,
                                      .local_experts = moe_layer_local_experts(r->layer[0]),
                                      .moe_layers = r->layer,
-                                     .measured_moe = MOE_LAYERS,
+                                     .measured_moe = MOE_LAYERS / chunks_of(s),
+                                     .chunks = chunks_of(s),
                                      .measured_dense = DENSE_LAYERS,
                                      .total_moe = s->total_moe,
                                      .total_dense = s->total_dense};
@@ -269,7 +321,8 @@ static inline bool rank_destroy(rank_t *r, const moe_transport_t *t, char *text)
     moe_compute_destroy(r->compute);
     for (size_t i = 0; i < MOE_LAYERS; i++)
         moe_layer_destroy(r->layer[i]);
-    moe_workspace_destroy(r->workspace);
+    for (size_t i = 0; i < MOE_LAYERS; i++)
+        moe_workspace_destroy(r->workspace[i]);
     RANK_EXPECT(r->device.blocks == 0);
     return true;
 }

@@ -166,14 +166,17 @@ static void test_a_modelled_expert_waits_for_the_rows_that_arrived(void **state)
     moe_gemm_list_t list = ffn(10, 100, 200, true);
     const float in[100] = {0};
     float out[100] = {7, 8};
-    c->ops->expert(c, &list, in, MOE_FP32, out, MOE_FP32, 1, 100, false);
+    c->ops->experts(c, &list, &(moe_expert_t){.rows = 1, .in = in, .out = out}, 1, MOE_FP32,
+                    MOE_FP32, 100, false);
     assert_true(near(w->waited, 2.0 * 3 * 1 * 100 * 200 / (989e12 * 0.8)));
     assert_true(out[0] == 7 && out[1] == 8);
     w->waited = 0;
-    c->ops->expert(c, &list, in, MOE_FP32, out, MOE_FP32, 1, 100, true);
+    c->ops->experts(c, &list, &(moe_expert_t){.rows = 1, .in = in, .out = out}, 1, MOE_FP32,
+                    MOE_FP32, 100, true);
     assert_true(near(w->waited, 2 * 2.0 * 3 * 1 * 100 * 200 / (989e12 * 0.8)));
     w->waited = 0;
-    c->ops->expert(c, &list, NULL, MOE_FP32, NULL, MOE_FP32, 0, 100, false);
+    c->ops->experts(c, &list, &(moe_expert_t){.rows = 0, .in = NULL, .out = NULL}, 1, MOE_FP32,
+                    MOE_FP32, 100, false);
     assert_true(w->waited == 0);
     moe_gemm_list_destroy(&list);
     moe_compute_destroy(c);
@@ -188,7 +191,8 @@ static void test_none_does_nothing(void **state)
     assert_int_equal(c->ops->memory(c, &list, 1), 0);
     prepare(c, &list, 1);
     c->ops->run(c, &list, true);
-    c->ops->expert(c, &list, NULL, MOE_BF16, out, MOE_BF16, 10, 100, false);
+    c->ops->experts(c, &list, &(moe_expert_t){.rows = 10, .in = NULL, .out = out}, 1, MOE_BF16,
+                    MOE_BF16, 100, false);
     assert_true(out[0] == 7 && w->gemms == 0 && w->waited == 0 && c->flops_per_second == 0);
     moe_gemm_list_destroy(&list);
     moe_compute_destroy(c);

@@ -229,6 +229,14 @@ static void test_memory_is_bounded_for_any_number_of_tokens(void **state)
 
 /* ---- Experts ---- */
 
+/* One expert, rows of one dtype. */
+static void run_expert(moe_compute_t *c, const moe_gemm_list_t *list, const void *in, void *out,
+                       moe_dtype_t dtype, size_t rows, size_t hidden, bool backward)
+{
+    const moe_expert_t expert = {.rows = rows, .in = in, .out = out};
+    c->ops->experts(c, list, &expert, 1, dtype, dtype, hidden, backward);
+}
+
 static void fill_oracle_like(float *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -243,13 +251,14 @@ static void test_an_expert_writes_finite_rows_and_only_its_rows(void **state)
     moe_compute_t *c = engine(w, "gemm");
     moe_gemm_list_t list = ffn(ROWS, HIDDEN, INNER, true);
     prepare(c, &list, 1);
-    float in[ROWS * HIDDEN], out[ROWS * HIDDEN + GUARD];
+    float memory[2 * ROWS * HIDDEN + GUARD], *in = memory, *out = memory + ROWS * HIDDEN;
+    lend(w, memory, sizeof memory);
     for (int backward = 0; backward < 2; backward++) {
         fill_oracle_like(in, ROWS * HIDDEN);
         for (size_t i = 0; i < ROWS * HIDDEN + GUARD; i++)
             out[i] = NAN;
         w->flops = 0;
-        c->ops->expert(c, &list, in, MOE_FP32, out, MOE_FP32, ROWS, HIDDEN, backward != 0);
+        run_expert(c, &list, in, out, MOE_FP32, ROWS, HIDDEN, backward != 0);
         double largest = 0;
         for (size_t i = 0; i < ROWS * HIDDEN; i++) {
             assert_true(isfinite(out[i]));
@@ -272,12 +281,13 @@ static void test_an_expert_feeds_each_gemm_with_the_last_ones_result(void **stat
     prepare(c, &list, 1);
     float rows[8 * 64];
     fill_oracle_like(rows, 8 * 64);
-    c->ops->expert(c, &list, rows, MOE_FP32, rows, MOE_FP32, 8, 64, false);
+    lend(w, rows, sizeof rows);
+    run_expert(c, &list, rows, rows, MOE_FP32, 8, 64, false);
     assert_int_equal(w->gemms, 3);
     assert_ptr_equal(w->log[0].a, w->log[1].a);
     assert_ptr_equal(w->log[2].a, w->log[1].c);
     w->gemms = 0;
-    c->ops->expert(c, &list, rows, MOE_FP32, rows, MOE_FP32, 8, 64, true);
+    run_expert(c, &list, rows, rows, MOE_FP32, 8, 64, true);
     assert_int_equal(w->gemms, 6);
     assert_shape(&w->log[0].shape, 8, 96, 64, false, true);
     assert_shape(&w->log[1].shape, 96, 64, 8, true, false);
@@ -289,8 +299,9 @@ static void test_an_expert_feeds_each_gemm_with_the_last_ones_result(void **stat
     moe_compute_destroy(c);
 }
 
-/* Fewer rows than the list was made for, none, and more than the scratch holds at a time. The watch
- * does not multiply, so that rows come back as they went in: each from and to its own place. */
+/* Fewer rows than the list was made for, none, and more than the scratch holds at a time, of another
+ * dtype than matrices. The watch does not multiply, so that rows come back as they went in: each from
+ * and to its own place. */
 static void test_an_expert_takes_the_rows_that_arrived(void **state)
 {
     watch_t *w = *state;
@@ -298,23 +309,23 @@ static void test_an_expert_takes_the_rows_that_arrived(void **state)
     moe_compute_t *c = engine(w, "gemm");
     moe_gemm_list_t list = ffn(MANY, HIDDEN, INNER, false);
     prepare(c, &list, 1);
-    float *in = calloc(MANY * HIDDEN, sizeof *in), *out = calloc(MANY * HIDDEN, sizeof *out);
+    uint16_t *in = calloc(MANY * HIDDEN, sizeof *in), *out = calloc(MANY * HIDDEN, sizeof *out);
     assert_true(in != NULL && out != NULL);
     for (size_t i = 0; i < MANY * HIDDEN; i++)
-        in[i] = (float)i;
+        in[i] = (uint16_t)(i * 40503 >> 4);
     const size_t counts[] = {1, 0, MANY, MANY - 1};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         const double once = 2.0 * 2 * (double)counts[i] * HIDDEN * INNER;
         memset(out, 0, MANY * HIDDEN * sizeof *out);
         w->flops = 0;
         w->gemms = w->widened = w->narrowed = 0;
-        c->ops->expert(c, &list, in, MOE_FP32, out, MOE_FP32, counts[i], HIDDEN, false);
+        run_expert(c, &list, in, out, MOE_FP16, counts[i], HIDDEN, false);
         assert_true(w->flops == once);
         assert_int_equal(w->widened, counts[i]);
         assert_int_equal(w->narrowed, counts[i]);
         assert_int_equal(w->gemms > 2, counts[i] >= MANY - 1);
         assert_memory_equal(out, in, counts[i] * HIDDEN * sizeof *out);
-        c->ops->expert(c, &list, in, MOE_FP32, out, MOE_FP32, counts[i], HIDDEN, true);
+        run_expert(c, &list, in, out, MOE_FP16, counts[i], HIDDEN, true);
         assert_true(w->flops == 3 * once);
     }
     free(in);
@@ -333,13 +344,59 @@ static void test_an_expert_wider_than_the_pool_goes_through_in_panels(void **sta
     prepare(c, &list, 1);
     float *rows = calloc(ROWS * HIDDEN, sizeof *rows);
     assert_non_null(rows);
-    c->ops->expert(c, &list, rows, MOE_FP32, rows, MOE_FP32, ROWS, HIDDEN, false);
+    lend(w, rows, ROWS * HIDDEN * sizeof *rows);
+    run_expert(c, &list, rows, rows, MOE_FP32, ROWS, HIDDEN, false);
     assert_true(w->gemms > 3);
     assert_true(w->flops == moe_gemm_list_flops(&list));
-    c->ops->expert(c, &list, rows, MOE_FP32, rows, MOE_FP32, ROWS, HIDDEN, true);
+    run_expert(c, &list, rows, rows, MOE_FP32, ROWS, HIDDEN, true);
     assert_true(w->flops == 3 * moe_gemm_list_flops(&list));
     free(rows);
     moe_gemm_list_destroy(&list);
+    moe_compute_destroy(c);
+}
+
+/* A device that likes many products at once gets those of all experts with rows together: gate, up and
+ * down; for gradients twice as many. What one expert reads and writes is its own. */
+static void test_experts_go_through_together_where_the_device_likes_it(void **state)
+{
+    watch_t *w = *state;
+    enum { HIDDEN = 32, INNER = 48, EXPERTS = 5, ROWS = 3 + 0 + 7 + 1 + 2 };
+    const size_t rows[EXPERTS] = {3, 0, 7, 1, 2};
+    w->ops.gemm_group = 64;
+    moe_compute_t *c = engine(w, "gemm");
+    moe_gemm_list_t list[EXPERTS];
+    moe_expert_t expert[EXPERTS];
+    float memory[2 * ROWS * HIDDEN] = {0}, *at = memory;
+    lend(w, memory, sizeof memory);
+    for (size_t e = 0; e < EXPERTS; e++) {
+        list[e] = ffn(rows[e], HIDDEN, INNER, true);
+        expert[e] = (moe_expert_t){.rows = rows[e], .in = at, .out = at + ROWS * HIDDEN};
+        at += rows[e] * HIDDEN;
+    }
+    prepare(c, list, EXPERTS);
+    c->ops->experts(c, list, expert, EXPERTS, MOE_FP32, MOE_FP32, HIDDEN, false);
+    assert_int_equal(w->gemms, 3 * 4);
+    for (size_t i = 0; i < w->gemms; i++) {
+        const size_t with_rows[] = {0, 2, 3, 4}, e = with_rows[i % 4];
+        const gemm_call_t *call = &w->log[i];
+        assert_int_equal(call->together, 4);
+        assert_int_equal(call->shape.m, rows[e]);
+        assert_ptr_equal(i < 8 ? call->a : call->c, i < 8 ? expert[e].in : expert[e].out);
+        assert_true(i < 8 || call->a == w->log[i - 4].c);
+        assert_true(i % 4 == 0 || apart(call->c, rows[e] * HIDDEN, w->log[i - 1].c,
+                                        w->log[i - 1].shape.m * HIDDEN));
+    }
+    double flops = 0;
+    for (size_t e = 0; e < EXPERTS; e++) {
+        flops += moe_gemm_list_flops(&list[e]);
+    }
+    w->flops = 0;
+    w->gemms = 0;
+    c->ops->experts(c, list, expert, EXPERTS, MOE_FP32, MOE_FP32, HIDDEN, true);
+    assert_int_equal(w->gemms, 6 * 4);
+    assert_true(w->flops == 2 * flops);
+    for (size_t e = 0; e < EXPERTS; e++)
+        moe_gemm_list_destroy(&list[e]);
     moe_compute_destroy(c);
 }
 
@@ -359,6 +416,7 @@ int main(void)
         WATCHED(test_an_expert_feeds_each_gemm_with_the_last_ones_result),
         WATCHED(test_an_expert_takes_the_rows_that_arrived),
         WATCHED(test_an_expert_wider_than_the_pool_goes_through_in_panels),
+        WATCHED(test_experts_go_through_together_where_the_device_likes_it),
     };
     return cmocka_run_group_tests_name("iteration: compute gemm", tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "../../src/device/formats.h"
+#include "../common/floats.h"
 #include "moe/device.h"
 #include "moe/traffic.h"
 
@@ -55,8 +56,8 @@ static void *random_rows(moe_device_t *d, moe_dtype_t dtype, size_t rows, size_t
     for (size_t i = 0; i < rows * hidden; i++) {
         values[i] = small_real();
     }
-    d->ops->narrow(d, memory, dtype, values, rows, hidden);
-    d->ops->widen(d, values, memory, dtype, rows, hidden);
+    rows_from_floats(d, memory, dtype, values, rows, hidden);
+    rows_to_floats(d, values, memory, dtype, rows, hidden);
     return memory;
 }
 
@@ -306,7 +307,7 @@ static void check_sums(moe_device_t *d, moe_dtype_t to_dtype, moe_dtype_t from_d
         }
     }
     d->ops->fill_bytes(d, to, 0xff, bytes + 1);
-    d->ops->narrow(d, expected, to_dtype, sums, SUMS, hidden);
+    rows_from_floats(d, expected, to_dtype, sums, SUMS, hidden);
     d->ops->reduce(d, to, to_dtype, from, from_dtype, first, row, weight, SUMS, hidden);
     assert_memory_equal(to, expected, bytes);
     assert_int_equal(to[bytes], 0xff);
@@ -340,10 +341,10 @@ static void test_a_sum_of_nothing_or_of_opposites_is_plus_zero(void **state)
             values[HIDDEN + j] = -3.0f;
         }
         void *from = rows_of(d, dtypes[i], 2, HIDDEN), *to = rows_of(d, MOE_BF16, 3, HIDDEN);
-        d->ops->narrow(d, from, dtypes[i], values, 2, HIDDEN);
+        rows_from_floats(d, from, dtypes[i], values, 2, HIDDEN);
         d->ops->fill_bytes(d, to, 0xff, 3 * moe_row_bytes(MOE_BF16, HIDDEN));
         d->ops->reduce(d, to, MOE_BF16, from, dtypes[i], first, row, weight, 3, HIDDEN);
-        d->ops->widen(d, sums, to, MOE_BF16, 3, HIDDEN);
+        rows_to_floats(d, sums, to, MOE_BF16, 3, HIDDEN);
         for (size_t j = 0; j < 3 * HIDDEN; j++) {
             assert_int_equal(moe_bits_of(sums[j]), 0);
         }
@@ -362,9 +363,9 @@ static void test_a_nan_in_one_term_reaches_the_sum(void **state)
         float values[2 * HIDDEN] = {0}, sums[HIDDEN];
         values[HIDDEN + column] = NAN;
         void *from = rows_of(d, MOE_BF16, 2, HIDDEN), *to = rows_of(d, MOE_BF16, 1, HIDDEN);
-        d->ops->narrow(d, from, MOE_BF16, values, 2, HIDDEN);
+        rows_from_floats(d, from, MOE_BF16, values, 2, HIDDEN);
         d->ops->reduce(d, to, MOE_BF16, from, MOE_BF16, first, row, weight, 1, HIDDEN);
-        d->ops->widen(d, sums, to, MOE_BF16, 1, HIDDEN);
+        rows_to_floats(d, sums, to, MOE_BF16, 1, HIDDEN);
         for (size_t j = 0; j < HIDDEN; j++) {
             assert_int_equal(isnan(sums[j]) != 0, j == column);
         }
@@ -388,7 +389,7 @@ static void check_gemm(moe_device_t *d, const moe_gemm_t *s)
     for (size_t i = 0; i <= s->m * s->n; i++) {
         c[i] = NAN; /* what was there must not matter */
     }
-    d->ops->gemm(d, s, a, b, c);
+    moe_device_gemm(d, s, a, b, c);
     for (size_t i = 0; i < s->m * s->n; i++) {
         const size_t row = i / s->n, column = i % s->n;
         float sum = 0;

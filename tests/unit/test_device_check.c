@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "../common/floats.h"
 #include "moe/device.h"
 #include "moe/routing.h"
 #include "moe/traffic.h"
@@ -339,8 +340,8 @@ static float rounded(moe_device_t *d, moe_dtype_t dtype, float value)
 {
     unsigned char row[sizeof(float)];
     float back;
-    d->ops->narrow(d, row, dtype, &value, 1, 1);
-    d->ops->widen(d, &back, row, dtype, 1, 1);
+    rows_from_floats(d, row, dtype, &value, 1, 1);
+    rows_to_floats(d, &back, row, dtype, 1, 1);
     return back;
 }
 
@@ -384,7 +385,7 @@ static void *wide_rows(moe_device_t *d, const wide_t *w, moe_dtype_t dtype, int 
         values[i] = levels == 0 ? whole_sum(w, t, column, -1)
                                 : naive_sum(d, w, t, column, dtype, levels == 2);
     }
-    d->ops->narrow(d, out, dtype, values, MANY, WIDE_HIDDEN);
+    rows_from_floats(d, out, dtype, values, MANY, WIDE_HIDDEN);
     return out;
 }
 

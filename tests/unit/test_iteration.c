@@ -253,6 +253,90 @@ static void test_phases_of_a_layer_are_aligned_and_the_total_is_not(void **state
     on_ranks(state, (setting_t){.pass = MOE_FORWARD}, time_the_phases, NULL);
 }
 
+/* ---- Overlap: the two measured layers as two chunks of one ---- */
+
+/* Seconds of the experts of one chunk. */
+static double expert_seconds(const rank_t *r, const setting_t *s, size_t chunk)
+{
+    const size_t *first = moe_layer_plan(r->layer[chunk])->expert_first;
+    return ffn_flops(&s->model, (double)first[r->spec.local_experts], s->model.expert_ffn) / FLOPS;
+}
+
+/* The schedule once more, on a clock of its own: one chunk is packed and sent while the port still
+ * carries the last one; experts begin when their chunk has arrived. */
+static double overlapped_seconds(const rank_t *r, const setting_t *s, size_t first_exchange)
+{
+    const double gather = r->spec.local_experts > 1 ? GATHER_SECONDS : 0;
+    double now = 2 * GATHER_SECONDS, port = GATHER_SECONDS, arrived[2], back[2];
+    double exchange = EXCHANGE_SECONDS + (double)first_exchange;
+    arrived[0] = port += exchange++;
+    arrived[1] = port += exchange++;
+    for (size_t c = 0; c < 2; c++) {
+        now = (now > arrived[c] ? now : arrived[c]) + 2 * gather + expert_seconds(r, s, c);
+        port = (port > now ? port : now) + exchange++;
+        back[c] = port;
+    }
+    for (size_t c = 0; c < 2; c++) {
+        now = (now > back[c] ? now : back[c]) + REDUCE_SECONDS;
+    }
+    return now;
+}
+
+static bool overlapped(const rank_t *r, const setting_t *s, const moe_transport_t *t, char *text)
+{
+    double sum = 0;
+    for (int p = 0; p < MOE_PARTS; p++)
+        sum += part(r, (moe_part_t)p);
+    RANK_EXPECT(strncmp(history, "ssfEsfEsff", 10) == 0);
+    RANK_EXPECT(r->group.exchanges == 4 && r->group.metadata == 2);
+    RANK_EXPECT(part(r, MOE_PART_METADATA) == 2 * METADATA_SECONDS);
+    RANK_EXPECT(r->seconds[MOE_COLUMN_ITERATION] == sum);
+    const double beside = part(r, MOE_PART_COMPUTE) - expert_seconds(r, s, 0) -
+                          expert_seconds(r, s, 1) + 2 * METADATA_SECONDS;
+    RANK_EXPECT(r->seconds[MOE_COLUMN_ITERATION] == overlapped_seconds(r, s, 0) + beside);
+    /* Four exchanges of 8 to 11 s, of which the experts hid a part. */
+    const double waited = part(r, MOE_PART_DISPATCH) + part(r, MOE_PART_COMBINE);
+    RANK_EXPECT(waited < 8 + 9 + 10 + 11 && waited > 0);
+    return true;
+}
+
+static void test_chunks_are_exchanged_while_experts_work_on_others(void **state)
+{
+    iterate(
+        state,
+        (setting_t){.pass = MOE_FORWARD, .chunks = 2, .total_moe = 1, .total_dense = DENSE_LAYERS},
+        overlapped);
+}
+
+static bool overlapped_twice(const rank_t *r, const setting_t *s, const moe_transport_t *t,
+                             char *text)
+{
+    (void)s;
+    RANK_EXPECT(strncmp(history, "ssfEsfEsffssfEsfEsff", 20) == 0);
+    RANK_EXPECT(r->group.exchanges == 8 && r->group.metadata == 2);
+    return true;
+}
+
+static void test_gradients_overlap_in_the_same_way(void **state)
+{
+    iterate(
+        state,
+        (setting_t){.pass = MOE_TRAINING, .chunks = 2, .total_moe = 1, .total_dense = DENSE_LAYERS},
+        overlapped_twice);
+}
+
+static bool in_one_piece(const rank_t *r, const setting_t *s, const moe_transport_t *t, char *text)
+{
+    (void)s;
+    RANK_EXPECT(r->group.exchanges == 4 && strncmp(history, "EE", 2) == 0);
+    return true;
+}
+
+static void test_without_chunks_nothing_is_started_and_left(void **state)
+{
+    iterate(state, (setting_t){.pass = MOE_FORWARD}, in_one_piece);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +354,9 @@ int main(void)
         cmocka_unit_test(test_repetitions_do_not_add_up),
         cmocka_unit_test(test_a_failing_exchange_ends_the_iteration),
         cmocka_unit_test(test_phases_of_a_layer_are_aligned_and_the_total_is_not),
+        cmocka_unit_test(test_chunks_are_exchanged_while_experts_work_on_others),
+        cmocka_unit_test(test_gradients_overlap_in_the_same_way),
+        cmocka_unit_test(test_without_chunks_nothing_is_started_and_left),
     };
     return cmocka_run_group_tests_name("iteration", tests, host_set_up, host_tear_down);
 }

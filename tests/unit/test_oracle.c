@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "../common/floats.h"
 #include "moe/device.h"
 
 static const moe_dtype_t dtypes[] = {MOE_BF16, MOE_FP16, MOE_FP32, MOE_FP8};
@@ -128,12 +129,12 @@ static void test_tokens_and_what_experts_make_of_them_are_exact_in_every_dtype(v
         const size_t hidden = hiddens[i / (DTYPE_COUNT * DTYPE_COUNT)];
         void *in = rows_of(d, in_dtype, ROWS, hidden), *out = rows_of(d, out_dtype, ROWS, hidden);
         d->ops->fill_tokens(d, in, in_dtype, SEED, 40, ROWS, hidden);
-        d->ops->widen(d, values, in, in_dtype, ROWS, hidden);
+        rows_to_floats(d, values, in, in_dtype, ROWS, hidden);
         for (size_t j = 0; j < ROWS * hidden; j++) {
             assert_true(values[j] == (float)moe_oracle_token(SEED, 40 + j / hidden, j % hidden));
         }
         d->ops->apply_expert(d, out, out_dtype, in, in_dtype, EXPERT, ROWS, hidden);
-        d->ops->widen(d, values, out, out_dtype, ROWS, hidden);
+        rows_to_floats(d, values, out, out_dtype, ROWS, hidden);
         for (size_t j = 0; j < ROWS * hidden; j++) {
             assert_true(values[j] == (float)(moe_oracle_token(SEED, 40 + j / hidden, j % hidden) +
                                              moe_oracle_bias(EXPERT, j % hidden)));
