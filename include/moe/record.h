@@ -51,6 +51,48 @@ json_t *moe_json_environment(void);
 /* Now, UTC, ISO 8601. */
 json_t *moe_json_time(void);
 
+/* ---- Reading results ---- */
+
+/* What is read of one file and of one line, at most: some ten times what the largest runs write. */
+#define MOE_READ_FILE_BYTES ((size_t)256 << 20)
+#define MOE_READ_LINE_BYTES ((size_t)64 << 20)
+
+/* An exchange, iteration, traffic, pair or rank record, with the run that it belongs to. */
+typedef struct moe_result {
+    json_t *record, *run; /* as all here: owned by the results */
+    json_t *raw;          /* its repetitions, a `raw` record; NULL: none were recorded */
+    const char *file;     /* as the user wrote it */
+    size_t line;          /* from 1 */
+} moe_result_t;
+
+typedef struct moe_results {
+    moe_result_t *result; /* [count] in the order in which they were read */
+    size_t count, room;
+    json_t **run; /* [runs] */
+    size_t runs, run_room;
+    char **file; /* [files] */
+    size_t files, file_room;
+} moe_results_t;
+
+/* Adds what a file of JSON Lines holds to `results`, which starts zeroed. docs/results.md says which
+ * files are sound. Files are not trusted: MOE_BAD_INPUT, with file and line, for what is empty, cut
+ * off, edited, of another program or schema, too long, for a known field of a wrong type or sign, and
+ * for figures that contradict each other. Fields and kinds of records that are not known are kept and
+ * skipped. After a failure `results` can only be destroyed. */
+moe_status_t moe_results_read(const char *path, moe_results_t *results, moe_error_t *error);
+void moe_results_destroy(moe_results_t *results);
+
+/* The value at a path of names with dots between, "bytes.wire"; NULL: there is none. */
+const json_t *moe_json_at(const json_t *record, const char *path);
+/* The same; a path that begins with "run." leads into the run record. */
+const json_t *moe_result_at(const moe_result_t *result, const char *path);
+/* Text at a path of a result, "" where there is none. */
+const char *moe_result_text(const moe_result_t *result, const char *path);
+/* Is the path a field that docs/results.md describes, of that kind of record ("run." as above)? */
+bool moe_field_is_known(const char *kind, const char *path);
+/* The known field whose spelling is nearest; NULL: none is near. */
+const char *moe_field_nearest(const char *kind, const char *path);
+
 #ifdef __cplusplus
 }
 #endif

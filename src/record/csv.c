@@ -1,14 +1,13 @@
 #include "csv.h"
 
-#include <stdbool.h>
 #include <string.h>
 
+#include "moe/record.h"
 #include "sink.h"
 
 /* A column is a path in the record: "bytes.wire" is the field "wire" of the object "bytes", and its
  * heading is bytes_wire. docs/results.md says what each one means. */
 #define MOST_COLUMNS 48
-#define PATH_TEXT    64
 
 struct moe_csv_kind {
     const char *record;
@@ -116,19 +115,6 @@ static void write_value(const json_t *value, FILE *out)
     }
 }
 
-static const json_t *value_at(const json_t *record, const char *path)
-{
-    const json_t *at = record;
-    for (const char *name = path; at != NULL && *name != '\0';) {
-        char key[PATH_TEXT];
-        const size_t length = strcspn(name, ".");
-        snprintf(key, sizeof key, "%.*s", (int)length, name);
-        at = json_object_get(at, key);
-        name += length + (name[length] == '.');
-    }
-    return at;
-}
-
 void moe_csv_write_header(const moe_csv_kind_t *kind, FILE *out)
 {
     for (size_t c = 0; kind->columns[c] != NULL; c++) {
@@ -145,7 +131,7 @@ void moe_csv_write_line(const moe_csv_kind_t *kind, const json_t *record, FILE *
     for (size_t c = 0; kind->columns[c] != NULL; c++) {
         if (c > 0)
             fputc(',', out);
-        const json_t *value = value_at(record, kind->columns[c]);
+        const json_t *value = moe_json_at(record, kind->columns[c]);
         if (value != NULL)
             write_value(value, out);
     }
