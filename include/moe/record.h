@@ -48,6 +48,8 @@ json_t *moe_json_times(const double *seconds, size_t n);
 /* Topology and the environment of this process. */
 json_t *moe_json_topology(void);
 json_t *moe_json_environment(void);
+/* A string; JSON holds only UTF-8: of other text the ASCII is kept. */
+json_t *moe_json_text(const char *text);
 /* Now, UTC, ISO 8601. */
 json_t *moe_json_time(void);
 

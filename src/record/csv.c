@@ -67,6 +67,34 @@ static const moe_csv_kind_t kinds[] = {
                 "metadata_bytes",
             },
     },
+    {
+        .record = "ratio",
+        .columns =
+            {
+                "record",      "a",         "b",
+                "of",          "model",     "ranks",
+                "style",       "algorithm", "phase",
+                "pass",        "layer",     "bytes_per_pair",
+                "from",        "to",        "routing_hash",
+                "matrix_hash", "a_us",      "a_low_us",
+                "a_high_us",   "b_us",      "b_low_us",
+                "b_high_us",   "ratio",     "ratio_low",
+                "ratio_high",  "method",    "verdict",
+            },
+    },
+    {
+        .record = "verdict",
+        .columns =
+            {
+                "record",       "rule",           "severity",  "verdict",    "metric",
+                "condition",    "value",          "value_low", "value_high", "baseline",
+                "baseline_low", "baseline_high",  "ratio",     "ratio_low",  "ratio_high",
+                "why",          "file",           "line",      "of",         "model",
+                "ranks",        "style",          "algorithm", "phase",      "pass",
+                "layer",        "bytes_per_pair", "from",      "to",         "slowest_rank",
+                "slowest_host",
+            },
+    },
 };
 
 const moe_csv_kind_t *moe_csv_find(const char *record)

@@ -114,8 +114,8 @@ json_t *moe_json_topology(void)
     return object;
 }
 
-/* An environment may hold any bytes, JSON only UTF-8: of other text the ASCII is kept. */
-static json_t *text_of(const char *text)
+/* Environments and names of files may hold any bytes. */
+json_t *moe_json_text(const char *text)
 {
     json_t *string = json_string(text);
     char *ascii = string == NULL ? strdup(text) : NULL;
@@ -133,7 +133,7 @@ static json_t *text_of(const char *text)
 static void add_variable(void *context, const char *name, const char *value)
 {
     json_t *object = context;
-    json_object_set_new(object, name, text_of(value));
+    json_object_set_new(object, name, moe_json_text(value));
 }
 
 json_t *moe_json_environment(void)
