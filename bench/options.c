@@ -10,10 +10,13 @@
 #define KEY_BASE  1000 /* past the characters, so that no option gets a letter */
 #define KEY_HELP  (KEY_BASE + OPTIONS)
 #define HELP_TEXT 512
+/* The one letter: where a file is made, as compilers have it. */
+#define KEY_OUTPUT 'o'
 
 static const char *const group_titles[] = {
     "Model:",     "Routing:", "Layout:", "Styles:", "Exchange:",          "Compute:",
-    "Measuring:", "Output:",  "",        "",        "What is exchanged:", "GPUs:"};
+    "Measuring:", "Output:",  "",        "",        "What is exchanged:", "GPUs:",
+    "Summary:",   "Rules:"};
 
 typedef struct parse_state {
     const command_t *command;
@@ -52,6 +55,29 @@ static moe_status_t unknown_option(const command_t *command, const char *word, m
                     nearest != NULL ? nearest : "", command->name);
 }
 
+static error_t take_argument(parse_state_t *parse, const char *argument)
+{
+    const command_t *command = parse->command;
+    options_t *out = parse->out;
+    const size_t most = command->arguments == NULL     ? 0
+                        : command->most_arguments == 0 ? 1
+                                                       : command->most_arguments;
+    if (out->argument_count == most) {
+        char number[48];
+        snprintf(number, sizeof number, "at most %zu", most);
+        moe_fail(parse->error, MOE_BAD_INPUT, "'%s': %s takes %s argument%s that %s no option",
+                 argument, command->name,
+                 most == 0   ? "no"
+                 : most == 1 ? "one"
+                             : number,
+                 most > 1 ? "s" : "", most > 1 ? "are" : "is");
+        return EINVAL;
+    }
+    out->arguments[out->argument_count++] = argument;
+    out->positional = out->arguments[0];
+    return 0;
+}
+
 static error_t parse_one(int key, char *argument, struct argp_state *state)
 {
     parse_state_t *parse = state->input;
@@ -65,15 +91,10 @@ static error_t parse_one(int key, char *argument, struct argp_state *state)
     case KEY_HELP:
         parse->out->help = true;
         return 0;
+    case KEY_OUTPUT:
+        return parse_one(KEY_BASE + OPT_OUTPUT, argument, state);
     case ARGP_KEY_ARG:
-        if (parse->command->arguments == NULL || parse->out->positional != NULL) {
-            moe_fail(parse->error, MOE_BAD_INPUT, "'%s': %s takes %s argument that is no option",
-                     argument, parse->command->name,
-                     parse->command->arguments == NULL ? "no" : "one");
-            return EINVAL;
-        }
-        parse->out->positional = argument;
-        return 0;
+        return take_argument(parse, argument);
     case ARGP_KEY_ERROR:
         if (parse->error->status == MOE_OK) {
             unknown_option(parse->command, state->argv[state->next - 1], parse->error);
@@ -118,7 +139,7 @@ static void fill_argp(const command_t *command, struct argp_option *table, char 
         snprintf(texts[id], HELP_TEXT, standard != NULL ? "%s (default: %s)" : "%s", row->help,
                  standard);
         table[n++] = (struct argp_option){.name = row->name,
-                                          .key = KEY_BASE + id,
+                                          .key = id == OPT_OUTPUT ? KEY_OUTPUT : KEY_BASE + id,
                                           .arg = row->argument,
                                           .doc = texts[id],
                                           .group = heading};

@@ -76,6 +76,14 @@ typedef enum option_id {
     OPT_RAW,
     OPT_PER_RANK,
     OPT_QUIET,
+    /* verdicts */
+    OPT_MARKDOWN,
+    OPT_JUNIT,
+    OPT_RULES,
+    OPT_BASELINE,
+    OPT_MAKE_BASELINE,
+    OPT_MARGIN,
+    OPT_OUTPUT,
     OPTIONS
 } option_t;
 
@@ -91,7 +99,9 @@ typedef enum option_group {
     GROUP_SAMPLES = 256, /* --raw, --per-rank: where repetitions are */
     GROUP_LIST = 512,    /* what `models` takes */
     GROUP_RAW = 1024,    /* of `alltoallv` */
-    GROUP_GPU = 2048     /* where there is GROUP_EXCHANGE */
+    GROUP_GPU = 2048,    /* where there is GROUP_EXCHANGE */
+    GROUP_MARKDOWN = 4096,
+    GROUP_RULES = 8192 /* of `accept` */
 } option_group_t;
 
 typedef struct option_row {
@@ -105,11 +115,15 @@ typedef struct option_row {
 
 const option_row_t *option_row(option_t id);
 
+#define MAX_ARGUMENTS 256
+
 typedef struct options {
-    const char *value[OPTIONS]; /* as given, the default, or NULL */
-    bool given[OPTIONS];        /* by the user */
-    bool help;                  /* --help: it has been printed, nothing is to be run */
-    const char *positional;     /* the one argument that is no option, or NULL */
+    const char *value[OPTIONS];           /* as given, the default, or NULL */
+    bool given[OPTIONS];                  /* by the user */
+    bool help;                            /* --help: it has been printed, nothing is to be run */
+    const char *positional;               /* the one argument that is no option, or NULL */
+    const char *arguments[MAX_ARGUMENTS]; /* all of them, where there may be several */
+    size_t argument_count;
 } options_t;
 
 typedef struct command {
@@ -120,6 +134,7 @@ typedef struct command {
     unsigned groups;
     const char *standard_style;   /* --style where none is given; NULL: all */
     const char *standard_seconds; /* --max-seconds where none is given; NULL: the table's */
+    size_t most_arguments;        /* 0: one, where `arguments` are taken at all */
 } command_t;
 
 /* argv[0] is the subcommand's name. */
