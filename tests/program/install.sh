@@ -20,6 +20,11 @@ holds() { [ -e "$installed/$1" ]; }
 check "make install DESTDIR= succeeds" make_here install DESTDIR="$root" PREFIX=$prefix
 check "the program is there, and runs" holds bin/moe-a2a and "$installed/bin/moe-a2a" models mixtral-8x7b
 check "the library is there" holds lib/libmoe-a2a.a
+finds_rules() { # by a copy that stands alone: refused for want of results, and not of rules
+    mv "$installed" "$root/moved" && "$root/moved/bin/moe-a2a" accept --rules link-efficiency /nonexistent 2>"$work/err"
+    mv "$root/moved" "$installed"
+    grep -q "cannot open '/nonexistent'" "$work/err" || { cat "$work/err"; return 1; }
+}
 all_headers() {
     local header
     for header in include/moe/*.h; do holds "$header" || { echo "$header is missing"; return 1; }; done
@@ -27,8 +32,10 @@ all_headers() {
 check "every header is there" all_headers
 check "README, licence and docs are there" holds share/doc/moe-a2a/README.md and holds share/doc/moe-a2a/LICENSE \
     and holds share/doc/moe-a2a/results.md
+check "rules are there, and found by name where the prefix was moved to" holds share/moe-a2a/patterns/acceptance/link-efficiency.json \
+    and finds_rules
 check "the package file names the prefix without DESTDIR" grep -qx "prefix=$prefix" "$installed/lib/pkgconfig/moe-a2a.pc"
-nothing_outside() { ! files | grep -v "^\.$prefix/\(bin\|lib\|include/moe\|share/doc/moe-a2a\)/"; }
+nothing_outside() { ! files | grep -v "^\.$prefix/\(bin\|lib\|include/moe\|share/doc/moe-a2a\|share/moe-a2a\)/"; }
 check "nothing lies elsewhere" nothing_outside
 no_fakes() { ! files | grep -E 'fake|libcudart|libcublas|libnccl'; }
 check "no stand-in of a test is among it" no_fakes
