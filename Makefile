@@ -46,7 +46,8 @@ SANITIZERS = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fn
 COMPILE = $(COMPILER) -std=c11 $(WARNINGS) $(CPPFLAGS) $(PACKAGE_CFLAGS) $(CFLAGS) -pthread $(SANITIZERS)
 LINK = $(COMPILER) $(CFLAGS) -pthread $(SANITIZERS) $(LDFLAGS)
 # cuBLAS is opened when it is used: it would take every start of the program 0.4 s and 200 MB.
-CUDA_LIBS = $(if $(HAVE_CUDA),-L$(CUDA_LIB) -lcudart -ldl -Xlinker -rpath -Xlinker $(CUDA_LIB)) $(if $(HAVE_NCCL),-L$(NCCL_LIB) -lnccl -Xlinker -rpath -Xlinker $(NCCL_LIB))
+comma := ,
+CUDA_LIBS = $(if $(HAVE_CUDA),-L$(CUDA_LIB) -lcudart -ldl -Wl$(comma)-rpath$(comma)$(CUDA_LIB)) $(if $(HAVE_NCCL),-L$(NCCL_LIB) -lnccl -Wl$(comma)-rpath$(comma)$(NCCL_LIB))
 LIBS = $(PACKAGE_LIBS) $(CUDA_LIBS) -lm
 
 # Kernels: for these GPUs, and for later ones by the driver. No C++ library is needed.
