@@ -103,7 +103,7 @@ static void print_line(const raw_run_t *run, const moe_series_t *series,
             "%12zu  %-19s %-34s %10.1f %10s %8.3f %8s %10s %6s %7zu %6s %12s%s\n", run->size, label,
             median, t->min * 1e6, p99, moe_flow_algbw(&run->flow, t->median) / 1e9, busbw, bound,
             efficiency, moe_series_slowest(series, RAW_EXCHANGE, &last), errors, schedule,
-            series->converged ? "" : "  not converged");
+            series_remarks(series, t));
     fflush(run->world->table);
 }
 

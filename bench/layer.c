@@ -116,7 +116,9 @@ static void print_line(const style_run_t *run, moe_layer_column_t column,
     fprintf(out, "%-16s %-12s %-9s %10s %10s %8s  %-34s %10s %8s %8s %7zu%s\n", run->style->name,
             run->algorithm->name, moe_layer_column_name(column), useful, wire, padding, times, p99,
             algbw, busbw, slowest,
-            column == MOE_LAYER_TOTAL && !series->converged ? "  not converged" : "");
+            column == MOE_LAYER_TOTAL ? series_remarks(series, summary)
+            : summary->trend.drifts   ? "  drifts"
+                                      : "");
 }
 
 static void add_bandwidths(json_t *record, const moe_flow_t *flow, double seconds)
