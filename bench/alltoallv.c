@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "link.h"
 #include "measured.h"
+#include "pairs.h"
 #include "raw_source.h"
 
 static const command_t command = {
@@ -19,6 +20,7 @@ static const command_t command = {
         "busbw = bytes of the busiest port in its busier direction, self excluded / median; "
         "bound = the same bytes / link bandwidth; efficiency = bound / median.\n\n"
         "  mpirun -np 4 moe-a2a alltoallv --sizes 1K:4M:2 --algorithm native,pairwise\n"
+        "  mpirun -np 8 moe-a2a alltoallv --per-pair\n"
         "  mpirun -np 4 moe-a2a alltoallv --pattern --model olmoe-1b-7b --skew zipf:1.0 "
         "--link-bandwidth measure",
     .groups = GROUP_RAW | GROUP_EXCHANGE | GROUP_LAYOUT | GROUP_MODEL | GROUP_ROUTING |
@@ -300,7 +302,9 @@ static moe_status_t run_matrix(world_t *w, const raw_source_matrix_t *source, co
 static void print_raw_heading(const world_t *w, const run_place_t *place)
 {
     const config_t *c = &w->config;
-    if (c->source == RAW_SIZES) {
+    if (c->source == RAW_PAIRS) {
+        fprintf(w->table, "pairs     of ranks, each by itself\n");
+    } else if (c->source == RAW_SIZES) {
         fprintf(w->table, "sizes     %s, every rank to every rank, itself too\n",
                 c->options.given[OPT_SIZES] ? c->options.value[OPT_SIZES] : "1K:4M:2");
     } else {
@@ -313,8 +317,10 @@ static void print_raw_heading(const world_t *w, const run_place_t *place)
 static moe_status_t announce(world_t *w, const raw_source_matrix_t *source, const link_t *link,
                              moe_error_t *error)
 {
-    static const char *const names[] = {
-        [RAW_SIZES] = "sizes", [RAW_MATRIX] = "matrix", [RAW_PATTERN] = "pattern"};
+    static const char *const names[] = {[RAW_SIZES] = "sizes",
+                                        [RAW_MATRIX] = "matrix",
+                                        [RAW_PATTERN] = "pattern",
+                                        [RAW_PAIRS] = "pairs"};
     char version[256], line[256];
     if (w->all->rank != 0) {
         return MOE_OK;
@@ -330,7 +336,7 @@ static moe_status_t announce(world_t *w, const raw_source_matrix_t *source, cons
         }
         link_describe(link, line, sizeof line);
         fprintf(w->table, "link      %s\n", line);
-        if (!w->config.alternate) {
+        if (!w->config.alternate && w->config.source != RAW_PAIRS) {
             print_columns(w);
         }
     }
@@ -352,8 +358,11 @@ static moe_status_t run_all(world_t *w, raw_source_matrix_t *source, size_t *err
     if (status == MOE_OK) {
         status = world_agree(w, announce(w, source, &link, error), error);
     }
-    if (status != MOE_OK || c->source != RAW_SIZES) {
-        return status == MOE_OK ? run_matrix(w, source, &link, 0, errors, error) : status;
+    if (status != MOE_OK || c->source == RAW_PAIRS) {
+        return status;
+    }
+    if (c->source != RAW_SIZES) {
+        return run_matrix(w, source, &link, 0, errors, error);
     }
     size_t size = c->first_size;
     do {
@@ -367,11 +376,15 @@ static moe_status_t run_alltoallv(world_t *w, moe_error_t *error)
 {
     raw_source_matrix_t source = {0};
     size_t errors = 0;
-    moe_status_t status = raw_source_create(w, &source, error);
+    moe_status_t status =
+        w->config.source != RAW_PAIRS ? raw_source_create(w, &source, error) : MOE_OK;
     if (status == MOE_OK) {
         status = run_all(w, &source, &errors, error);
     }
     raw_source_destroy(&source);
+    if (status == MOE_OK && w->config.per_pair) {
+        status = pairs_run(w, &errors, error);
+    }
     w->running = w->running && status != MOE_OK;
     if (status == MOE_OK && errors > 0) {
         return moe_fail(error, MOE_WRONG_DATA, "%zu wrong bytes were found by the check", errors);

@@ -72,6 +72,12 @@ static const option_row_t rows[OPTIONS] = {
      "Run all algorithms in turn within each repetition, and print how many times as fast as the "
      "first "
      "each is, with its interval; not with --sizes"},
+    {OPT_PER_PAIR, "per-pair", NULL, GROUP_RAW, NULL,
+     "Measure every pair of ranks by itself, and name who is slow; alone, or behind the exchanges "
+     "of "
+     "--sizes, --matrix or --pattern"},
+    {OPT_PAIR_BYTES, "pair-bytes", "N", GROUP_RAW, "1M",
+     "Of a message of --per-pair, an even number up to 1G"},
     {OPT_COMPUTE, "compute", "ENGINE", GROUP_COMPUTE, "gemm",
      "none, gemm, model:FLOPS,EFFICIENCY, gpu:NAME (a100, h100, h200, h800, b200)"},
     {OPT_THREADS, "threads", "N", GROUP_COMPUTE, "0",
