@@ -8,6 +8,7 @@
 #include "measured.h"
 #include "moe/iteration.h"
 #include "moe/system.h"
+#include "slow_ranks.h"
 
 static const command_t command = {
     .name = "layer",
@@ -168,6 +169,11 @@ static moe_status_t record_line(const style_run_t *run, moe_layer_column_t colum
 static moe_status_t report(const style_run_t *run, const moe_series_t *series, moe_error_t *error)
 {
     world_t *w = run->world;
+    const slow_ranks_t ranks = {.world = w,
+                                .style = run->style,
+                                .algorithm = run->algorithm->name,
+                                .dispatch = &run->dispatch,
+                                .combine = &run->combine};
     moe_status_t status = MOE_OK;
     world_progress_end(w);
     for (size_t i = 0; status == MOE_OK && i < sizeof printed / sizeof *printed; i++) {
@@ -192,6 +198,9 @@ static moe_status_t report(const style_run_t *run, const moe_series_t *series, m
         if (status == MOE_OK) {
             status = write_ranks(w, run->style->name, run->algorithm->name,
                                  moe_layer_column_name(column), series, column, error);
+        }
+        if (status == MOE_OK) {
+            status = slow_ranks_find(&ranks, column, series, error);
         }
     }
     if (w->table != NULL) {

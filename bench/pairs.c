@@ -272,13 +272,17 @@ static moe_status_t run_all(pairs_run_t *run, size_t *errors, moe_error_t *error
     return status == MOE_OK ? report(run, error) : status;
 }
 
+moe_status_t pairs_possible(const world_t *world, moe_error_t *error)
+{
+    return !world->config.per_pair || world->all->size > 1
+               ? MOE_OK
+               : moe_fail(error, MOE_BAD_INPUT, "--per-pair: one rank is no pair; start more");
+}
+
 moe_status_t pairs_run(world_t *world, size_t *errors, moe_error_t *error)
 {
     pairs_run_t run = {.world = world};
     world->running = false;
-    if (world->all->size < 2) {
-        return moe_fail(error, MOE_BAD_INPUT, "--per-pair: one rank is no pair; start more");
-    }
     const moe_status_t status = run_all(&run, errors, error);
     moe_series_destroy(&run.series);
     moe_pairs_destroy(run.pairs);

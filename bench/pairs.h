@@ -4,6 +4,9 @@
 
 #include "world.h"
 
+/* Refuses --per-pair on one rank. */
+moe_status_t pairs_possible(const world_t *world, moe_error_t *error);
+
 /* Collective. Checks, measures within --max-seconds (PAIRS_SECONDS where none is given) all rounds in every
  * repetition, prints and records each pair, then what stands out. *errors: wrong elements are added. */
 #define PAIRS_SECONDS 20.0
