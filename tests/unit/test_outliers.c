@@ -209,6 +209,7 @@ static void test_a_slow_host_of_several_ranks_is_named_once(void **state)
             assert_int_equal(m.found.finding[0].rank, 2 * ranks);
             assert_int_equal(m.found.finding[0].ranks, ranks);
             assert_true(m.found.finding[0].sending && m.found.finding[0].receiving);
+            moe_findings_destroy(&m.found);
             build(&m, 4, ranks, noises[n], ranks);
             plant_host(&m, 0, false, true, 2);
             FOUND(&m, MOE_REACH_BETWEEN, "host 0 receiving");
