@@ -74,6 +74,9 @@ check "the link measured by pairs" sound and every_record "$json" record=run -- 
     '$1 > 0 && $2 == "measured"' and printed '^link .*fastest of 1 pair '
 loop 2 --sizes 4K
 check "no link, no bound" sound and every_record "$json" record=exchange phase=alltoallv -- bound_us efficiency :: '$1 == "-" && $2 == "-"'
+loop 2 --sizes 4K --max-reps 20 --max-seconds 20
+check "from 20 repetitions on a drift is looked for" sound and every_record "$json" record=exchange phase=alltoallv -- reps drift drifts :: \
+    '$1 == 20 && $2 > -1 && ($3 == "true" || $3 == "false")'
 loop 2 --sizes 4K --check off
 check "--check off claims no errors" every_record "$json" record=exchange phase=alltoallv -- errors :: '$1 == "-"'
 
