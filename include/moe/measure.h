@@ -72,6 +72,8 @@ typedef struct moe_measure_spec {
     size_t max_reps;    /* >= min_reps */
     double max_seconds; /* of the whole series, warm-up included; may be infinite */
     double ci;          /* stop at a half-width of the interval <= ci * median: 0.025 */
+    bool free_running; /* no barrier before a repetition: a rank begins when its last one has ended,
+                           and how late its partners come is in its time. One before each batch stays */
 } moe_measure_spec_t;
 
 /* Does one repetition on this rank and writes its durations in seconds: seconds[columns]. They must
