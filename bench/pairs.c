@@ -1,5 +1,6 @@
 #include "pairs.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "findings.h"
@@ -59,10 +60,10 @@ static void print_matrix(const pairs_run_t *run)
  * cells where there is none. */
 static size_t next_slowest(const pairs_run_t *run, size_t cells, size_t last)
 {
-    const double *m = run->median;
+    const double *m = run->median, after = last < cells ? m[last] : INFINITY;
     size_t found = cells;
     for (size_t i = 0; i < cells; i++) {
-        const bool behind = last == cells || m[i] < m[last] || (m[i] == m[last] && i > last);
+        const bool behind = m[i] < after || (m[i] == after && i > last);
         if (m[i] > 0 && behind && (found == cells || m[i] > m[found])) {
             found = i;
         }

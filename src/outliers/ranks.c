@@ -22,7 +22,7 @@ static void weigh(judge_t *j)
         median = moe_lower_median(j->value, t->ranks);
     }
     for (size_t r = 0; r < t->ranks; r++) {
-        const double more = median > 0 ? fmax(1, t->load[r] / median) : 1;
+        const double more = t->load != NULL && median > 0 ? fmax(1, t->load[r] / median) : 1;
         j->value[r] = t->seconds[r] / more;
     }
 }
