@@ -83,7 +83,7 @@ static void describe(const world_t *w, const findings_source_t *source, const mo
 
 static void print_finding(const world_t *w, const findings_source_t *source, const moe_finding_t *f)
 {
-    char text[SENTENCE], mads[64] = "of which hardly two differ";
+    char text[SENTENCE], mads[64] = "most of which are equal";
     describe(w, source, f, text);
     if (f->mads > 0) {
         snprintf(mads, sizeof mads, "%.1f MADs above", f->mads);
