@@ -133,8 +133,9 @@ static void print_line(alternate_t *a, size_t i, const moe_flow_t *flow, const l
     format_interval(ms, sizeof ms, time, 1e3, 2);
     format_interval(held, sizeof held, ratio, 1, 3);
     format_or_na(efficiency, sizeof efficiency, bound > 0, 100 * bound / time->median, 1);
-    fprintf(a->world->table, "%-14s %-32s %10.4f %8s  %-26s\n", a->world->config.algorithm[i]->name,
-            ms, moe_flow_busbw(flow, time->median) / 1e9, efficiency, held);
+    fprintf(a->world->table, "%-14s %-32s %10.4f %8s  %-26s%s\n",
+            a->world->config.algorithm[i]->name, ms, moe_flow_busbw(flow, time->median) / 1e9,
+            efficiency, held, time->trend.drifts ? "  drifts" : "");
 }
 
 static moe_status_t report(alternate_t *a, const moe_series_t *series, const moe_flow_t *flow,

@@ -319,6 +319,19 @@ static moe_status_t read_check(config_t *c, moe_error_t *error)
     return moe_fail(error, MOE_BAD_INPUT, "--check %s: there is full, sample and off", text);
 }
 
+/* Free-running: of the raw exchange only; layer has its `total` for that, an iteration runs free as it is. */
+static moe_status_t read_sync(config_t *c, moe_error_t *error)
+{
+    const char *text = c->options.value[OPT_SYNC];
+    const bool raw = (c->command->groups & GROUP_RAW) != 0;
+    c->measure.free_running = raw && strcmp(text, "none") == 0;
+    if (c->measure.free_running || strcmp(text, "barrier") == 0) {
+        return MOE_OK;
+    }
+    return moe_fail(error, MOE_BAD_INPUT, "--sync %s: there is barrier%s", text,
+                    raw ? " and none" : "");
+}
+
 static moe_status_t read_measure(config_t *c, moe_error_t *error)
 {
     const char *const *value = c->options.value;
@@ -350,8 +363,8 @@ static moe_status_t read_measure(config_t *c, moe_error_t *error)
         }
         m->min_reps = m->max_reps; /* a cap below the default floor is meant */
     }
-    if (status == MOE_OK && strcmp(value[OPT_SYNC], "barrier") != 0) {
-        return moe_fail(error, MOE_BAD_INPUT, "--sync %s: there is barrier", value[OPT_SYNC]);
+    if (status == MOE_OK) {
+        status = read_sync(c, error);
     }
     return status == MOE_OK ? read_check(c, error) : status;
 }

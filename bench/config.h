@@ -13,7 +13,7 @@
 #define MAX_LIST 16 /* styles, algorithms named in a list */
 
 /* What alltoallv exchanges. */
-typedef enum raw_source { RAW_SIZES, RAW_MATRIX, RAW_PATTERN } raw_source_t;
+typedef enum raw_source { RAW_SIZES, RAW_MATRIX, RAW_PATTERN, RAW_PAIRS } raw_source_t;
 
 typedef struct config {
     const command_t *command;
@@ -52,6 +52,8 @@ typedef struct config {
     bool size_adds;                          /* the step is added, else it is a factor */
     double link_bandwidth;                   /* bytes a second; 0: not given */
     bool measure_link;
+    bool per_pair; /* every pair of ranks by itself */
+    size_t pair_bytes;
 
     const char *compute;
     size_t threads;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "moe/pairs.h"
 #include "moe/system.h"
 
 #define STANDARD_SIZES "1K:4M:2"
@@ -104,18 +105,49 @@ static moe_status_t read_source(config_t *c, moe_error_t *error)
                         given[OPT_SIZES] ? "--sizes" : "--matrix",
                         given[OPT_PATTERN] ? "--pattern" : "--matrix");
     }
-    c->source = given[OPT_MATRIX] ? RAW_MATRIX : given[OPT_PATTERN] ? RAW_PATTERN : RAW_SIZES;
+    c->source = given[OPT_MATRIX]                          ? RAW_MATRIX
+                : given[OPT_PATTERN]                       ? RAW_PATTERN
+                : given[OPT_PER_PAIR] && !given[OPT_SIZES] ? RAW_PAIRS
+                                                           : RAW_SIZES;
     moe_status_t status = c->source == RAW_PATTERN ? MOE_OK : refuse_model(c, error);
     c->alternate = given[OPT_ALTERNATE];
-    if (c->alternate && c->source == RAW_SIZES) {
+    if (c->alternate && (c->source == RAW_SIZES || c->source == RAW_PAIRS)) {
         return moe_fail(error, MOE_BAD_INPUT, "--alternate goes with --matrix or --pattern");
     }
     return status == MOE_OK && c->source == RAW_SIZES ? read_sizes(c, error) : status;
 }
 
+static moe_status_t read_pairs(config_t *c, moe_error_t *error)
+{
+    const bool *given = c->options.given;
+    c->per_pair = given[OPT_PER_PAIR];
+    if (c->measure.free_running && (c->per_pair || c->alternate)) {
+        return moe_fail(error, MOE_BAD_INPUT, "--sync none: %s starts at a barrier",
+                        c->per_pair ? "--per-pair" : "--alternate");
+    }
+    if (given[OPT_PAIR_BYTES] && !c->per_pair) {
+        return moe_fail(error, MOE_BAD_INPUT, "--pair-bytes: it is the message of --per-pair");
+    }
+    if (c->source == RAW_PAIRS && given[OPT_ALGORITHM]) {
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "--algorithm: pairs of ranks need none; with --per-pair it goes with "
+                        "--sizes, --matrix or --pattern");
+    }
+    moe_status_t status = moe_parse_size("--pair-bytes", c->options.value[OPT_PAIR_BYTES], 2,
+                                         MOE_PAIRS_BYTES_MAX, &c->pair_bytes, error);
+    if (status == MOE_OK && c->pair_bytes % 2 != 0) {
+        return moe_fail(error, MOE_BAD_INPUT, "--pair-bytes %zu: not an even number",
+                        c->pair_bytes);
+    }
+    return status;
+}
+
 moe_status_t config_read_raw(config_t *config, moe_error_t *error)
 {
     moe_status_t status = read_source(config, error);
+    if (status == MOE_OK) {
+        status = read_pairs(config, error);
+    }
     const char *link = config->options.value[OPT_LINK_BANDWIDTH];
     if (status != MOE_OK || link == NULL) {
         return status;

@@ -56,7 +56,7 @@ void print_outcome(const iteration_run_t *run, const outcome_t *o, const moe_ser
         fprintf(out, " %-20s", share);
     }
     fprintf(out, " %zu (%zu of %zu)%s\n", o->slowest, o->slowest_times, series->reps,
-            series->converged ? "" : "  not converged");
+            series_remarks(series, &o->whole));
     fflush(out);
 }
 

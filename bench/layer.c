@@ -8,6 +8,7 @@
 #include "measured.h"
 #include "moe/iteration.h"
 #include "moe/system.h"
+#include "slow_ranks.h"
 
 static const command_t command = {
     .name = "layer",
@@ -117,7 +118,9 @@ static void print_line(const style_run_t *run, moe_layer_column_t column,
     fprintf(out, "%-16s %-12s %-9s %10s %10s %8s  %-34s %10s %8s %8s %7zu%s\n", run->style->name,
             run->algorithm->name, moe_layer_column_name(column), useful, wire, padding, times, p99,
             algbw, busbw, slowest,
-            column == MOE_LAYER_TOTAL && !series->converged ? "  not converged" : "");
+            column == MOE_LAYER_TOTAL ? series_remarks(series, summary)
+            : summary->trend.drifts   ? "  drifts"
+                                      : "");
 }
 
 static void add_bandwidths(json_t *record, const moe_flow_t *flow, double seconds)
@@ -172,6 +175,11 @@ static moe_status_t record_line(const style_run_t *run, moe_layer_column_t colum
 static moe_status_t report(const style_run_t *run, const moe_series_t *series, moe_error_t *error)
 {
     world_t *w = run->world;
+    const slow_ranks_t ranks = {.world = w,
+                                .style = run->style,
+                                .algorithm = run->algorithm->name,
+                                .dispatch = &run->dispatch,
+                                .combine = &run->combine};
     moe_status_t status = MOE_OK;
     world_progress_end(w);
     for (size_t i = 0; status == MOE_OK && i < sizeof printed / sizeof *printed; i++) {
@@ -196,6 +204,9 @@ static moe_status_t report(const style_run_t *run, const moe_series_t *series, m
         if (status == MOE_OK) {
             status = write_ranks(w, run->style->name, run->algorithm->name,
                                  moe_layer_column_name(column), series, column, error);
+        }
+        if (status == MOE_OK) {
+            status = slow_ranks_find(&ranks, column, series, error);
         }
     }
     if (w->table != NULL) {

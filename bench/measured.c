@@ -162,5 +162,16 @@ moe_status_t add_series(json_t *record, const moe_series_t *series, size_t colum
     json_object_set_new(record, "converged", json_boolean(series->converged));
     json_object_set_new(record, "slowest_rank",
                         json_integer((json_int_t)moe_series_slowest(series, column, &times)));
+    if (summary->trend.judged) {
+        json_object_set_new(record, "drift", json_real(summary->trend.change));
+        json_object_set_new(record, "drifts", json_boolean(summary->trend.drifts));
+    }
     return MOE_OK;
+}
+
+const char *series_remarks(const moe_series_t *series, const moe_summary_t *summary)
+{
+    static const char *const remarks[2][2] = {{"", "  not converged"},
+                                              {"  drifts", "  not converged, drifts"}};
+    return remarks[summary->trend.drifts][!series->converged];
 }

@@ -23,8 +23,11 @@ moe_status_t write_ranks(world_t *world, const char *style, const char *algorith
                          const char *phase, const moe_series_t *series, size_t column,
                          moe_error_t *error);
 
-/* Adds reps, warmup, converged, slowest_rank and the times of a column to a record. */
+/* Adds reps, warmup, converged, slowest_rank and the trend of a column to a record. */
 moe_status_t add_series(json_t *record, const moe_series_t *series, size_t column,
                         moe_summary_t *summary, moe_error_t *error);
+
+/* What stands behind a line of a table: "  not converged", "  drifts", both, or nothing. */
+const char *series_remarks(const moe_series_t *series, const moe_summary_t *summary);
 
 #endif

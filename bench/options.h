@@ -49,6 +49,8 @@ typedef enum option_id {
     OPT_PATTERN,
     OPT_LINK_BANDWIDTH,
     OPT_ALTERNATE,
+    OPT_PER_PAIR,
+    OPT_PAIR_BYTES,
     /* compute */
     OPT_COMPUTE,
     OPT_THREADS,

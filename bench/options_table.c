@@ -75,6 +75,12 @@ static const option_row_t rows[OPTIONS] = {
      "Run all algorithms in turn within each repetition, and print how many times as fast as the "
      "first "
      "each is, with its interval; not with --sizes"},
+    {OPT_PER_PAIR, "per-pair", NULL, GROUP_RAW, NULL,
+     "Measure every pair of ranks by itself, and name who is slow; alone, or behind the exchanges "
+     "of "
+     "--sizes, --matrix or --pattern"},
+    {OPT_PAIR_BYTES, "pair-bytes", "N", GROUP_RAW, "1M",
+     "Of a message of --per-pair, an even number up to 1G"},
     {OPT_COMPUTE, "compute", "ENGINE", GROUP_COMPUTE, "gemm",
      "none, gemm, model:FLOPS,EFFICIENCY, gpu:NAME (a100, h100, h200, h800, b200)"},
     {OPT_THREADS, "threads", "N", GROUP_COMPUTE, "0",
@@ -110,7 +116,9 @@ static const option_row_t rows[OPTIONS] = {
      "A hang of so long ends the run with status 4"},
     {OPT_CI, "ci", "PERCENT", GROUP_MEASURE, "2.5",
      "Converged when half the 95 % interval is at most so much of the median"},
-    {OPT_SYNC, "sync", "HOW", GROUP_MEASURE, "barrier", "Common start of a repetition: barrier"},
+    {OPT_SYNC, "sync", "HOW", GROUP_MEASURE, "barrier",
+     "Common start of a repetition: barrier; or none (alltoallv): ranks run free, and the wait for "
+     "late ones is in the time"},
     {OPT_CHECK, "check", "HOW", GROUP_MEASURE, "full",
      "full (every byte), sample (every 16th row), off; never inside the timed loop"},
     {OPT_JSON, "json", "FILE", GROUP_OUTPUT | GROUP_LIST, NULL,

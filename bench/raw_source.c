@@ -132,6 +132,7 @@ static moe_status_t make_matrix(world_t *w, raw_source_matrix_t *source, moe_err
         return read_matrix(w, &source->matrix, error);
     case RAW_PATTERN:
         return route_pattern(w, source, error);
+    case RAW_PAIRS: /* no matrix: not called */
     case RAW_SIZES:
         raw_source_set_size(source, largest_size(&w->config));
         return MOE_OK;

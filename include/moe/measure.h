@@ -21,6 +21,28 @@ double moe_now(void);
 
 /* ---- Statistics of a sample (order does not matter; the arrays are not changed) ---- */
 
+/* A drift within a run: the two halves in time, compared by the test of Mann and Whitney (1947, doi
+ * 10.1214/aoms/1177730491), with the normal law, the correction for ties and that for continuity. A
+ * step and a slow drift show alike; no distribution is assumed, but repetitions that do not depend on
+ * each other are: slow waves count as drift too. The value in the middle of an odd n is left out.
+ *
+ * It drifts where both hold: |z| > MOE_TREND_Z, which 1 in 1,000 runs without a drift exceeds (a run
+ * prints many lines), and the medians of the halves differ by more than MOE_TREND_CHANGE, the
+ * half-width to which an interval is narrowed by default: less does not matter to the figure. */
+#define MOE_TREND_LEAST  20 /* repetitions: with fewer the law is not normal in its tails */
+#define MOE_TREND_Z      3.2905
+#define MOE_TREND_CHANGE 0.025
+
+typedef struct moe_trend {
+    bool judged;   /* n >= MOE_TREND_LEAST, and times above 0; the rest is 0 else */
+    double change; /* median of the second half / median of the first half - 1 */
+    double z;      /* above 0: later repetitions took longer */
+    bool drifts;
+} moe_trend_t;
+
+/* values[n] in order of time, not negative and finite. */
+moe_status_t moe_trend_of(const double *values, size_t n, moe_trend_t *out, moe_error_t *error);
+
 typedef struct moe_summary {
     size_t n;
     double median, min, max, mean;
@@ -32,6 +54,7 @@ typedef struct moe_summary {
                               confidence bound of the population's percentile */
     double first_half, second_half; /* medians of the two halves in time, for a trend; the value
                                        in the middle of an odd n belongs to both */
+    moe_trend_t trend;
 } moe_summary_t;
 
 /* MOE_BAD_INPUT where n is 0 or a value is not finite. */
@@ -49,6 +72,8 @@ typedef struct moe_measure_spec {
     size_t max_reps;    /* >= min_reps */
     double max_seconds; /* of the whole series, warm-up included; may be infinite */
     double ci;          /* stop at a half-width of the interval <= ci * median: 0.025 */
+    bool free_running; /* no barrier before a repetition: a rank begins when its last one has ended,
+                           and how late its partners come is in its time. One before each batch stays */
 } moe_measure_spec_t;
 
 /* Does one repetition on this rank and writes its durations in seconds: seconds[columns]. They must

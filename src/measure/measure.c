@@ -34,11 +34,13 @@ static moe_status_t check(const moe_measure_spec_t *spec, size_t columns, size_t
 }
 
 /* Nothing but barriers and the body in here: what it costs is in what is measured. */
-static moe_status_t repeat(moe_transport_t *transport, size_t columns, moe_repeat_fn body,
-                           void *context, const moe_series_batch_t *batch, moe_error_t *error)
+static moe_status_t repeat(moe_transport_t *transport, size_t columns, bool free_running,
+                           moe_repeat_fn body, void *context, const moe_series_batch_t *batch,
+                           moe_error_t *error)
 {
     for (size_t r = 0; r < batch->count; r++) {
-        moe_status_t status = transport->ops->barrier(transport, error);
+        const bool meet = r == 0 || !free_running;
+        moe_status_t status = meet ? transport->ops->barrier(transport, error) : MOE_OK;
         if (status == MOE_OK) {
             status = body(context, batch->own + r * columns, error);
         }
@@ -74,7 +76,7 @@ static moe_status_t take_step(moe_transport_t *transport, const moe_pace_step_t 
     }
     batch->count = step->count;
     batch->warm = step->warm;
-    status = repeat(transport, series->columns, body, context, batch, error);
+    status = repeat(transport, series->columns, spec->free_running, body, context, batch, error);
     if (status != MOE_OK) {
         return status;
     }

@@ -125,6 +125,9 @@ moe_status_t moe_summarise(const double *values, size_t n, moe_summary_t *out, m
         s.p95 = s.has_p95 ? percentile(&sorted, 95) : 0;
         s.has_p99 = n >= MIN_FOR_P99;
         s.p99 = s.has_p99 ? percentile(&sorted, 99) : 0;
+        status = moe_trend_of(values, n, &s.trend, error);
+    }
+    if (status == MOE_OK) {
         *out = s;
     }
     moe_sorted_destroy(&sorted);

@@ -74,6 +74,11 @@ check "the link measured by pairs" sound and every_record "$json" record=run -- 
     '$1 > 0 && $2 == "measured"' and printed '^link .*fastest of 1 pair '
 loop 2 --sizes 4K
 check "no link, no bound" sound and every_record "$json" record=exchange phase=alltoallv -- bound_us efficiency :: '$1 == "-" && $2 == "-"'
+loop 2 --sizes 4K --max-reps 20 --max-seconds 20
+check "from 20 repetitions on a drift is looked for" sound and every_record "$json" record=exchange phase=alltoallv -- reps drift drifts :: \
+    '$1 == 20 && $2 > -1 && ($3 == "true" || $3 == "false")'
+measure 4 --sizes 4K --sync none --algorithm native,pairwise,birkhoff
+check "ranks may run free, and the record says so" sound and every_record "$json" record=run -- sync :: '$1 == "none"'
 loop 2 --sizes 4K --check off
 check "--check off claims no errors" every_record "$json" record=exchange phase=alltoallv -- errors :: '$1 == "-"'
 
@@ -113,6 +118,9 @@ check "0 tokens" sound
 refuse 'only one of' --sizes 1K --pattern
 refuse 'only one of' --sizes 1K --matrix "$matrix"
 refuse '--tokens: .*--pattern' --tokens 5
+refuse '--sync round: there is barrier and none' --sync round
+refuse '--sync none: --per-pair' --sync none --per-pair
+refuse '--sync none: --alternate' --sync none --alternate --pattern
 refuse '--ep: .*--pattern' --ep 2
 for sizes in '' : 0 x 4M:1K 1K:4M:1 1K:4M:+0 1:1M:+1 1:2:3:4 1T NaN -1 1.5K; do
     refuse '--sizes' --sizes "$sizes"

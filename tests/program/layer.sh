@@ -60,6 +60,9 @@ check "--per-rank has a record for each rank of each phase" record_count "$json"
     and every_record "$json" record=rank -- rank host median_us wait_us slowest_count reps :: \
     '$1 < 4 && $2 != "-" && $3 > 0 && $4 >= 0 && $5 <= $6'
 check "--per-rank shows them too" printed '^    rank 3 '
+check "and says of each exchange of rows who takes long, or that nobody does" same 9 \
+    "$(records "$json" record=finding phase=dispatch -- style algorithm | sort -u | wc -l)" and printed '^slow ' and \
+    every_record "$json" record=finding -- evidence phase :: '$1 == "ranks" && $2 ~ /^(permute|dispatch|combine|unpermute)$/'
 check "CSV has a header, a line for each record, and as many fields in each" eval \
     'awk -F, "NR > 1 && NF != fields { exit 1 } { fields = NF } END { exit NR != 52 }" "$work/layer.csv"'
 every_field_is_described() {

@@ -419,6 +419,35 @@ static moe_status_t tape_body(void *context, double *seconds, moe_error_t *error
     return MOE_OK;
 }
 
+static void test_ranks_that_run_free_meet_before_a_batch_only(void **state)
+{
+    (void)state;
+    static const moe_transport_ops_t ops = {.name = "tape",
+                                            .barrier = tape_barrier,
+                                            .broadcast = tape_broadcast,
+                                            .reduce_sizes = tape_reduce_sizes,
+                                            .reduce_doubles = tape_reduce_doubles};
+    tape_t tape = {.transport = {.ops = &ops, .size = 1, .state = &tape}};
+    const moe_measure_spec_t spec = {.warmup = 1,
+                                     .min_reps = 30,
+                                     .max_reps = 30,
+                                     .max_seconds = INFINITY,
+                                     .ci = 0.1,
+                                     .free_running = true};
+    moe_series_t series;
+    assert_int_equal(moe_measure(&tape.transport, &spec, 1, 1, tape_body, &tape, &series, NULL),
+                     MOE_OK);
+    for (size_t i = 1; i < tape.length; i++) {
+        const char before = tape.event[i - 1];
+        if (tape.event[i] == 'r')
+            assert_true(before == 'r' || before == 'b');
+        if (tape.event[i] == 'b')
+            assert_int_equal(before, 'x');
+    }
+    assert_int_equal(series.reps, 30);
+    moe_series_destroy(&series);
+}
+
 static void test_nothing_but_barriers_stands_between_repetitions(void **state)
 {
     (void)state;
@@ -464,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_a_cold_start_does_not_starve_the_rest),
         cmocka_unit_test(test_a_failing_body_ends_the_series_with_its_status),
         cmocka_unit_test(test_impossible_specs_are_refused_before_anything_runs),
+        cmocka_unit_test(test_ranks_that_run_free_meet_before_a_batch_only),
         cmocka_unit_test(test_nothing_but_barriers_stands_between_repetitions),
     };
     return cmocka_run_group_tests_name("measure", tests, NULL, NULL);
