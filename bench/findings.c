@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gpu.h"
 #include "moe/system.h"
 
 #define NAME     160
@@ -18,10 +19,10 @@ moe_status_t findings_nodes(world_t *world, size_t *node, moe_error_t *error)
 
 /* ---- Names ---- */
 
-/* "rank 3 (host3)" */
+/* "rank 3 (host3)", "rank 3 (host3, GPU 3)" */
 static void name_rank(const world_t *w, size_t rank, char *text)
 {
-    snprintf(text, NAME, "rank %zu (%s)", rank, w->hosts[rank]);
+    world_label(w, rank, text);
 }
 
 /* "host host3 (rank 3)", "host host3 (4 ranks from 12)" */
@@ -140,17 +141,24 @@ static json_t *new_record(const findings_source_t *source, const char *kind)
 static void add_ranks(const world_t *w, const findings_source_t *source, const moe_finding_t *f,
                       json_t *record)
 {
-    json_t *ranks = json_array(), *hosts = json_array();
+    json_t *ranks = json_array(), *hosts = json_array(), *gpus = json_array();
     for (size_t r = 0; r < w->all->size; r++) {
         const bool meant = f->what == MOE_SLOW_HOST ? source->node[r] == source->node[f->rank]
                                                     : r == f->rank || r == f->to;
         if (meant) {
             json_array_append_new(ranks, json_integer((json_int_t)r));
             json_array_append_new(hosts, json_string(w->hosts[r]));
+            if (w->gpus != NULL) {
+                json_array_append_new(gpus, json_string(w->gpus[r].gpu.pci));
+            }
         }
     }
     json_object_set_new(record, "ranks", ranks);
     json_object_set_new(record, "hosts", hosts);
+    if (json_array_size(gpus) > 0) {
+        json_object_set(record, "gpus", gpus);
+    }
+    json_decref(gpus);
 }
 
 static json_t *finding_record(const world_t *w, const findings_source_t *source,

@@ -126,12 +126,19 @@ bool moe_pairs_to(const moe_pairs_t *pairs, size_t column, size_t *to)
 
 /* ---- One message ---- */
 
+/* Until the messages have arrived, on devices that work behind the caller's back too. */
+static moe_status_t complete(moe_pairs_t *p, moe_error_t *error)
+{
+    const moe_status_t status = p->transport->ops->finish(p->transport, error);
+    return status == MOE_OK ? p->device->ops->finish(p->device, error) : status;
+}
+
 static moe_status_t send_message(moe_pairs_t *p, size_t to, double *seconds, moe_error_t *error)
 {
     moe_transport_t *t = p->transport;
     moe_status_t status = t->ops->start_recv(t, p->signal_in, 1, p->signal, to, error);
     if (status == MOE_OK) {
-        status = t->ops->finish(t, error);
+        status = complete(p, error);
     }
     const double start = moe_now();
     if (status == MOE_OK) {
@@ -141,7 +148,7 @@ static moe_status_t send_message(moe_pairs_t *p, size_t to, double *seconds, moe
         status = t->ops->start_send(t, p->send, 1, p->message, to, error);
     }
     if (status == MOE_OK) {
-        status = t->ops->finish(t, error);
+        status = complete(p, error);
     }
     *seconds = moe_now() - start;
     return status;
@@ -160,7 +167,7 @@ static moe_status_t receive_message(moe_pairs_t *p, size_t from, moe_error_t *er
     if (status == MOE_OK) {
         status = t->ops->start_send(t, p->signal_out, 1, p->signal, from, error);
     }
-    return status == MOE_OK ? t->ops->finish(t, error) : status;
+    return status == MOE_OK ? complete(p, error) : status;
 }
 
 moe_status_t moe_pairs_repeat(void *pairs, double *seconds, moe_error_t *error)
@@ -211,6 +218,10 @@ static moe_status_t check_column(moe_pairs_t *p, size_t column, moe_pairs_result
         return status;
     }
     d->ops->check_rows(d, p->recv, ELEMENT, SEED, &token, 1, 1, elements, 0, &wrong);
+    const moe_status_t checked = d->ops->finish(d, error);
+    if (checked != MOE_OK) {
+        return checked;
+    }
     if (mine->errors == 0 && wrong.count > 0) {
         *mine = (moe_pairs_result_t){.from = partner, .to = own, .mismatch = wrong};
     }

@@ -78,9 +78,17 @@ static moe_verdict_t against_baseline(moe_judgement_t *j)
     return decide(&j->rule->condition, bounds_of(&j->value), bounds_of(&j->baseline));
 }
 
+/* Ranks that share a GPU show that it works; a count is as good as any. */
+static bool means_nothing(const moe_judgement_t *j)
+{
+    return !j->value.exact && json_is_true(moe_result_at(j->result, "run.functional_only"));
+}
+
 static const char *why_undecidable(const moe_judgement_t *j)
 {
     const bool compared = j->baseline.launches > 0;
+    if (means_nothing(j))
+        return "ranks shared a GPU: times mean nothing";
     if (!j->value.has_interval)
         return "there is no interval: fewer than 6 repetitions";
     if (compared && !j->baseline.has_interval)

@@ -135,6 +135,16 @@ static void test_what_has_not_converged_is_inconclusive(void **state)
     assert_verdict(MED("<= 2 * baseline"), TEN, rough, MOE_UNDECIDED, "baseline has not converged");
 }
 
+static void test_times_of_ranks_that_shared_a_gpu_decide_nothing(void **state)
+{
+    (void)state;
+    const char shared[] = RUN(",\"functional_only\":true,\"routing\":{\"spec\":\"s\",\"seed\":1,"
+                              "\"hash\":" HASH("1") "}")
+        EXCHANGE("exact", "total", TIMES("10", "9", "11"), ",\"errors\":0");
+    assert_verdict(MED("< 100"), shared, NULL, MOE_UNDECIDED, "shared a GPU");
+    assert_verdict(RULES(RULE("", "errors", "== 0", "")), shared, NULL, MOE_PASS, "");
+}
+
 static void test_against_a_baseline_the_ratio_decides(void **state)
 {
     (void)state;
@@ -324,6 +334,7 @@ int main(void)
         cmocka_unit_test(test_a_rate_has_the_interval_of_its_time_turned_over),
         cmocka_unit_test(test_counts_are_exact),
         cmocka_unit_test(test_what_has_not_converged_is_inconclusive),
+        cmocka_unit_test(test_times_of_ranks_that_shared_a_gpu_decide_nothing),
         cmocka_unit_test(test_against_a_baseline_the_ratio_decides),
         cmocka_unit_test(test_a_time_of_nothing_is_no_worse_than_nothing),
         cmocka_unit_test(test_what_the_baseline_has_and_the_results_have_not_fails),
