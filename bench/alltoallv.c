@@ -245,4 +245,5 @@ static int run(int argc, char **argv)
     return world_run(&command, argc, argv, run_alltoallv);
 }
 
-const command_entry_t alltoallv_command = {.command = &command, .run = run, .where = "[MPI]"};
+const command_entry_t alltoallv_command = {
+    .command = &command, .run = run, .where = "[MPI]", .body = run_alltoallv};

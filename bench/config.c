@@ -401,7 +401,7 @@ moe_status_t config_read(const command_t *command, int argc, char **argv, config
         {GROUP_MODEL, read_model},       {GROUP_ROUTING, read_routing},
         {GROUP_LAYOUT, read_layout},     {GROUP_STYLE, read_styles},
         {GROUP_EXCHANGE, read_exchange}, {GROUP_COMPUTE, read_compute},
-        {GROUP_MEASURE, read_measure},   {GROUP_OUTPUT | GROUP_LIST, read_output},
+        {GROUP_MEASURE, read_measure},   {GROUP_OUTPUT | GROUP_LIST | GROUP_SUITE, read_output},
         {GROUP_LIST, read_sequence},     {GROUP_RAW, config_read_raw},
     };
     *out = (config_t){.command = command, .argc = argc, .argv = argv, .chunks = 1};

@@ -244,4 +244,5 @@ static int run(int argc, char **argv)
     return world_run(&command, argc, argv, run_iteration);
 }
 
-const command_entry_t iteration_command = {.command = &command, .run = run, .where = "[MPI]"};
+const command_entry_t iteration_command = {
+    .command = &command, .run = run, .where = "[MPI]", .body = run_iteration};

@@ -354,4 +354,5 @@ static int run(int argc, char **argv)
     return world_run(&command, argc, argv, run_layer);
 }
 
-const command_entry_t layer_command = {.command = &command, .run = run, .where = "[MPI]"};
+const command_entry_t layer_command = {
+    .command = &command, .run = run, .where = "[MPI]", .body = run_layer};

@@ -16,7 +16,7 @@
 static const char *const group_titles[] = {
     "Model:",     "Routing:", "Layout:", "Styles:", "Exchange:",          "Compute:",
     "Measuring:", "Output:",  "",        "",        "What is exchanged:", "GPUs:",
-    "Summary:",   "Rules:"};
+    "Summary:",   "Rules:",   "Suite:"};
 
 typedef struct parse_state {
     const command_t *command;

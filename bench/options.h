@@ -86,6 +86,7 @@ typedef enum option_id {
     OPT_MAKE_BASELINE,
     OPT_MARGIN,
     OPT_OUTPUT,
+    OPT_OUT,
     OPTIONS
 } option_t;
 
@@ -103,7 +104,9 @@ typedef enum option_group {
     GROUP_RAW = 1024,    /* of `alltoallv` */
     GROUP_GPU = 2048,    /* where there is GROUP_EXCHANGE */
     GROUP_MARKDOWN = 4096,
-    GROUP_RULES = 8192 /* of `accept` */
+    GROUP_RULES = 8192, /* of `accept` */
+    GROUP_SUITE =
+        16384 /* of `suite`, with those of exchange, layout and measuring for what it runs */
 } option_group_t;
 
 typedef struct option_row {
@@ -137,6 +140,8 @@ typedef struct command {
     const char *standard_style;   /* --style where none is given; NULL: all */
     const char *standard_seconds; /* --max-seconds where none is given; NULL: the table's */
     size_t most_arguments;        /* 0: one, where `arguments` are taken at all */
+    bool
+        runs_others; /* its ranks need no device and no groups of their own: see world_run_other() */
 } command_t;
 
 /* argv[0] is the subcommand's name. */

@@ -126,14 +126,14 @@ static const option_row_t rows[OPTIONS] = {
     {OPT_CSV, "csv", "FILE", GROUP_OUTPUT, NULL, "Append records as CSV; - is stdout"},
     {OPT_RAW, "raw", NULL, GROUP_SAMPLES, NULL, "Record every repetition, warm-up too"},
     {OPT_PER_RANK, "per-rank", NULL, GROUP_SAMPLES, NULL, "Record and print each rank"},
-    {OPT_QUIET, "quiet", NULL, GROUP_OUTPUT | GROUP_LIST, NULL, "No table"},
+    {OPT_QUIET, "quiet", NULL, GROUP_OUTPUT | GROUP_LIST | GROUP_SUITE, NULL, "No table"},
     {OPT_MARKDOWN, "markdown", "FILE", GROUP_MARKDOWN, NULL,
      "Write the tables as Markdown, anew; - is stdout"},
     {OPT_JUNIT, "junit", "FILE", GROUP_RULES, NULL,
      "Write the verdicts as JUnit XML, anew; - is stdout"},
-    {OPT_RULES, "rules", "RULES", GROUP_RULES, NULL,
+    {OPT_RULES, "rules", "RULES", GROUP_RULES | GROUP_SUITE, NULL,
      "A file of rules, or the name of one that comes with the program (see docs/verdicts.md)"},
-    {OPT_BASELINE, "baseline", "FILE", GROUP_RULES, NULL,
+    {OPT_BASELINE, "baseline", "FILE", GROUP_RULES | GROUP_SUITE, NULL,
      "Results of a healthy run, for rules that say `baseline`"},
     {OPT_MAKE_BASELINE, "make-baseline", NULL, GROUP_RULES, NULL,
      "Write rules that RESULTS would pass, instead of judging them"},
@@ -141,6 +141,8 @@ static const option_row_t rows[OPTIONS] = {
      "With --make-baseline: how much worse a run may be"},
     {OPT_OUTPUT, "output", "FILE", GROUP_RULES, NULL,
      "With --make-baseline: where to, anew; default: stdout"},
+    {OPT_OUT, "out", "DIR", GROUP_SUITE, NULL,
+     "Folder for results, verdict and report; what is there already is not run again"},
 };
 
 const option_row_t *option_row(option_t id)

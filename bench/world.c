@@ -188,7 +188,9 @@ static moe_status_t open_outputs(world_t *world, moe_error_t *error)
         return MOE_OK;
     }
     if (!c->quiet) {
-        world->table = c->stdout_taken ? stderr : stdout;
+        world->table = world->own_table != NULL ? world->own_table
+                       : c->stdout_taken        ? stderr
+                                                : stdout;
     }
     return moe_recorder_create(c->options.value[OPT_JSON], c->options.value[OPT_CSV],
                                &world->recorder, error);
@@ -218,6 +220,9 @@ static moe_status_t set_up(world_t *world, moe_error_t *error)
         status = find_hosts(world, error);
     }
     const double grace = world->all->rank > 0 ? WATCHDOG_GRACE_SECONDS : 0;
+    if (status != MOE_OK || world->config.command->runs_others) {
+        return status;
+    }
     if (status == MOE_OK) {
         status = make_device(world, world->config.timeout + grace, error);
     }
@@ -274,6 +279,36 @@ static moe_status_t run_rank(world_t *world, world_fn body, moe_status_t parsed,
         speak(world, world->config.command->name, error);
     }
     tear_down(world);
+    return status;
+}
+
+/* ---- One command within another ---- */
+
+moe_status_t world_run_other(world_t *world, const command_t *command, int argc, char **argv,
+                             const char *table_path, world_fn body)
+{
+    moe_error_t error = {0};
+    world_t other = {.spoken = world->spoken};
+    const bool first = world->all->rank == 0;
+    moe_status_t status = config_read(command, argc, argv, &other.config, &error);
+    if (status == MOE_OK && first) {
+        other.own_table = fopen(table_path, "w");
+        if (other.own_table == NULL) {
+            status = moe_fail(&error, MOE_BAD_INPUT, "cannot write '%.700s'", table_path);
+        }
+    }
+    const moe_status_t parsed = status;
+    /* One group of all: a handle that the other run may wrap and destroy. */
+    status = world->all->ops->split(world->all, 0, &other.all, &error);
+    if (status == MOE_OK) {
+        status = run_rank(&other, body, parsed, &error);
+        end_world(&other);
+    } else {
+        status = end_all(world, status, &error);
+    }
+    if (other.own_table != NULL) {
+        fclose(other.own_table);
+    }
     return status;
 }
 

@@ -22,7 +22,8 @@ typedef struct world {
     moe_device_t *device;
     moe_recorder_t *recorder; /* rank 0 only */
     moe_watchdog_t *watchdog;
-    FILE *table; /* where rank 0 prints; NULL: nothing is printed here */
+    FILE *table;     /* where rank 0 prints; NULL: nothing is printed here */
+    FILE *own_table; /* the same, where it is a file of this run's alone */
     size_t nodes, ranks_per_node;
     size_t ranks_here; /* ranks on this rank's node */
     size_t node;
@@ -37,6 +38,12 @@ typedef moe_status_t (*world_fn)(world_t *world, moe_error_t *error);
 
 /* Parses the command line, brings up the ranks, runs `body` on each, and returns the exit status. */
 int world_run(const command_t *command, int argc, char **argv, world_fn body);
+
+/* Collective, by a command that runs others: parses another command's line and does its body on the same
+ * ranks, with a transport, a device and files of its own. table_path: a file that rank 0's table goes
+ * to. Returns what the other command would have ended with; a run that failed ends all. */
+moe_status_t world_run_other(world_t *world, const command_t *command, int argc, char **argv,
+                             const char *table_path, world_fn body);
 
 /* Ends a process whose command cannot be run at all, with one message where a launcher has started
  * several; returns the exit status. */

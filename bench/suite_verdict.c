@@ -1,0 +1,258 @@
+#include "suite_verdict.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "accept_output.h"
+#include "moe/system.h"
+#include "outputs.h"
+#include "rules_file.h"
+
+/* Rules that come with the program, by what they are about: right at all, and as fast as a healthy run. */
+static const char *const correct[] = {"alltoallv-correct", "layer-correct", "iteration-correct"};
+static const char *const baselines[] = {"alltoallv-baseline", "layer-baseline",
+                                        "iteration-baseline"};
+#define KINDS (sizeof correct / sizeof *correct)
+
+moe_status_t suite_path(const suite_t *suite, const char *name, const char *ending,
+                        char path[SUITE_PATH], moe_error_t *error)
+{
+    const int length = snprintf(path, SUITE_PATH, "%s/%s%s", suite->folder, name, ending);
+    return length < SUITE_PATH
+               ? MOE_OK
+               : moe_fail(error, MOE_BAD_INPUT, "--out %.60s...: too long a path", suite->folder);
+}
+
+/* ---- Results ---- */
+
+static moe_status_t read_items(const suite_t *suite, moe_results_t *out, moe_error_t *error)
+{
+    moe_status_t status = MOE_OK;
+    for (size_t i = 0; status == MOE_OK && i < suite->profile->items; i++) {
+        char path[SUITE_PATH];
+        if (suite->state[i] == SUITE_NO_TIME || suite->state[i] == SUITE_REFUSED) {
+            continue;
+        }
+        status = suite_path(suite, suite->profile->item[i].name, ".jsonl", path, error);
+        if (status == MOE_OK) {
+            status = moe_results_read(path, out, error);
+        }
+    }
+    return status;
+}
+
+/* FAIL outweighs INCONCLUSIVE, which outweighs PASS. */
+static moe_status_t worse(moe_status_t a, moe_status_t b)
+{
+    return a == MOE_WRONG_DATA || b == MOE_WRONG_DATA       ? MOE_WRONG_DATA
+           : a == MOE_INCONCLUSIVE || b == MOE_INCONCLUSIVE ? MOE_INCONCLUSIVE
+                                                            : MOE_OK;
+}
+
+/* ---- Rules ---- */
+
+typedef struct judging {
+    const suite_t *suite;
+    outputs_t outputs;
+    const moe_results_t *results, *baseline;
+    moe_status_t verdict;
+} judging_t;
+
+static moe_status_t write_verdict(judging_t *j, const moe_rules_t *rules, const char *name,
+                                  const moe_acceptance_t *acceptance, moe_error_t *error)
+{
+    const config_t *c = &j->suite->world->config;
+    const char *base = strrchr(name, '/') != NULL ? strrchr(name, '/') + 1 : name;
+    char path[SUITE_PATH], ending[128];
+    snprintf(ending, sizeof ending, "-%.100s.xml", base);
+    moe_status_t status = suite_path(j->suite, "verdict", ending, path, error);
+    if (status != MOE_OK) {
+        return status;
+    }
+    j->outputs.junit = fopen(path, "w");
+    if (j->outputs.junit == NULL) {
+        return moe_fail(error, MOE_BAD_INPUT, "cannot write '%.700s'", path);
+    }
+    outputs_line(&j->outputs, "## %s", name);
+    status = write_acceptance(&j->outputs, rules, acceptance,
+                              heading_record("acceptance", c->argc, c->argv), error);
+    fclose(j->outputs.junit);
+    j->outputs.junit = NULL;
+    return status;
+}
+
+static moe_status_t judge_by(judging_t *j, const char *name, const moe_results_t *baseline,
+                             moe_error_t *error)
+{
+    static const moe_status_t statuses[] = {
+        [MOE_PASS] = MOE_OK, [MOE_FAIL] = MOE_WRONG_DATA, [MOE_UNDECIDED] = MOE_INCONCLUSIVE};
+    moe_rules_t rules = {0};
+    moe_acceptance_t acceptance = {0};
+    char path[PATH_MAX];
+    moe_status_t status = rules_file_find(name, path, sizeof path, error);
+    if (status == MOE_OK) {
+        status = moe_rules_read(path, &rules, error);
+    }
+    if (status == MOE_OK) {
+        status = moe_accept(&rules, j->results, baseline, &acceptance, error);
+    }
+    if (status == MOE_OK) {
+        status = write_verdict(j, &rules, name, &acceptance, error);
+        j->verdict = worse(j->verdict, statuses[acceptance.verdict]);
+    }
+    moe_acceptance_destroy(&acceptance);
+    moe_rules_destroy(&rules);
+    return status;
+}
+
+static moe_status_t judge_by_all(judging_t *j, moe_error_t *error)
+{
+    const char *own = j->suite->world->config.options.value[OPT_RULES];
+    moe_status_t status = MOE_OK;
+    if (own != NULL) {
+        return judge_by(j, own, j->baseline, error);
+    }
+    for (size_t k = 0; status == MOE_OK && k < KINDS; k++) {
+        status = judge_by(j, correct[k], NULL, error);
+        if (status == MOE_OK && j->baseline != NULL) {
+            status = judge_by(j, baselines[k], j->baseline, error);
+        }
+    }
+    return status;
+}
+
+/* ---- The report ---- */
+
+static void list_items(const judging_t *j)
+{
+    static const char *const words[] = {[SUITE_DONE] = "done",
+                                        [SUITE_BEFORE] = "done in an earlier call",
+                                        [SUITE_NO_TIME] = "NOT RUN: no time was left",
+                                        [SUITE_REFUSED] = "REFUSED (see the messages)"};
+    const suite_t *s = j->suite;
+    outputs_line(&j->outputs, "# moe-a2a suite %s, %zu ranks", s->profile->name,
+                 s->world->all->size);
+    for (size_t i = 0; i < s->profile->items; i++) {
+        outputs_line(&j->outputs, "- %s: %s (%s.txt, %s.jsonl)", s->profile->item[i].name,
+                     words[s->state[i]], s->profile->item[i].name, s->profile->item[i].name);
+    }
+}
+
+static size_t tell_finding(const judging_t *j, const json_t *record, const char *item)
+{
+    const char *kind = json_string_value(json_object_get(record, "kind"));
+    if (kind == NULL || strcmp(kind, "none") == 0 || strcmp(kind, "unknown") == 0) {
+        return 0;
+    }
+    char *ranks = json_dumps(json_object_get(record, "ranks"), JSON_COMPACT | JSON_ENCODE_ANY);
+    char *hosts = json_dumps(json_object_get(record, "hosts"), JSON_COMPACT | JSON_ENCODE_ANY);
+    const char *phase = json_string_value(json_object_get(record, "phase"));
+    outputs_line(
+        &j->outputs, "- slow %s: ranks %s on %s%s%s, %.2f times as long as the others (%s)", kind,
+        ranks != NULL ? ranks : "?", hosts != NULL ? hosts : "?", phase != NULL ? " in " : "",
+        phase != NULL ? phase : "", json_number_value(json_object_get(record, "ratio")), item);
+    free(ranks);
+    free(hosts);
+    return 1;
+}
+
+/* Of one item: who stands out, and how many do. Findings are conclusions, which no reader of results keeps. */
+static size_t list_findings_of(const judging_t *j, size_t i)
+{
+    const suite_t *s = j->suite;
+    const char *name = s->profile->item[i].name;
+    char path[SUITE_PATH], *line = NULL;
+    size_t room = 0, found = 0;
+    FILE *file = suite_path(s, name, ".jsonl", path, NULL) == MOE_OK ? fopen(path, "r") : NULL;
+    while (file != NULL && getline(&line, &room, file) > 0) {
+        json_t *record = strstr(line, "\"finding\"") != NULL ? json_loads(line, 0, NULL) : NULL;
+        const char *kind = json_string_value(json_object_get(record, "record"));
+        if (kind != NULL && strcmp(kind, "finding") == 0) {
+            found += tell_finding(j, record, name);
+        }
+        json_decref(record);
+    }
+    free(line);
+    if (file != NULL) {
+        fclose(file);
+    }
+    return found;
+}
+
+static moe_status_t open_outputs(const suite_t *suite, outputs_t *out, moe_error_t *error)
+{
+    char records[SUITE_PATH], report[SUITE_PATH];
+    moe_status_t status = suite_path(suite, "verdict", ".jsonl", records, error);
+    if (status == MOE_OK) {
+        status = suite_path(suite, "report", ".md", report, error);
+    }
+    if (status == MOE_OK) {
+        (void)remove(records); /* of an earlier call */
+        status = moe_recorder_create(records, NULL, &out->recorder, error);
+    }
+    if (status != MOE_OK) {
+        return status;
+    }
+    out->table = suite->world->table;
+    out->markdown = fopen(report, "w");
+    return out->markdown != NULL ? MOE_OK
+                                 : moe_fail(error, MOE_BAD_INPUT, "cannot write '%.700s'", report);
+}
+
+/* What was not measured counts as well. */
+static moe_status_t verdict_of_items(const suite_t *suite)
+{
+    moe_status_t verdict = MOE_OK;
+    for (size_t i = 0; i < suite->profile->items; i++) {
+        verdict = worse(verdict, suite->state[i] == SUITE_REFUSED   ? MOE_WRONG_DATA
+                                 : suite->state[i] == SUITE_NO_TIME ? MOE_INCONCLUSIVE
+                                                                    : MOE_OK);
+    }
+    return verdict;
+}
+
+static void conclude(judging_t *j)
+{
+    static const char *const words[] = {
+        [MOE_OK] = "PASS", [MOE_WRONG_DATA] = "FAIL", [MOE_INCONCLUSIVE] = "INCONCLUSIVE"};
+    outputs_line(&j->outputs, "## Who is slow");
+    size_t found = 0;
+    for (size_t i = 0; i < j->suite->profile->items; i++) {
+        found += list_findings_of(j, i);
+    }
+    if (found == 0) {
+        outputs_line(&j->outputs, "nothing stands out");
+    }
+    j->verdict = worse(j->verdict, verdict_of_items(j->suite));
+    outputs_line(&j->outputs, "## Verdict: %s", words[j->verdict]);
+}
+
+moe_status_t suite_judge(const suite_t *suite, moe_error_t *error)
+{
+    const char *file = suite->world->config.options.value[OPT_BASELINE];
+    moe_results_t results = {0}, baseline = {0};
+    judging_t j = {.suite = suite, .results = &results, .verdict = MOE_OK};
+    moe_status_t status = open_outputs(suite, &j.outputs, error);
+    if (status == MOE_OK) {
+        list_items(&j);
+        status = read_items(suite, &results, error);
+    }
+    if (status == MOE_OK && file != NULL) {
+        status = moe_results_read(file, &baseline, error);
+        j.baseline = &baseline;
+    }
+    if (status == MOE_OK && results.count > 0) {
+        status = judge_by_all(&j, error);
+    }
+    if (status == MOE_OK) {
+        conclude(&j);
+    }
+    if (j.outputs.markdown != NULL) {
+        fclose(j.outputs.markdown);
+    }
+    moe_recorder_destroy(j.outputs.recorder);
+    moe_results_destroy(&baseline);
+    moe_results_destroy(&results);
+    return status == MOE_OK ? j.verdict : status;
+}
