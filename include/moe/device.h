@@ -73,7 +73,8 @@ typedef struct moe_device_ops {
     bool separate; /* its memory is not the host's: host code reads it by copy() only */
 
     /* ---- Memory ---- */
-    /* Aligned to a page and written to once (no page faults in timed loops). */
+    /* Aligned to a page (on a GPU to 256 bytes at least) and written to once (no page faults in timed
+     * loops). */
     moe_status_t (*alloc)(moe_device_t *d, const char *what, size_t bytes, void **out,
                           moe_error_t *error);
     void (*release)(moe_device_t *d, void *memory);

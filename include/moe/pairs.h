@@ -47,9 +47,10 @@ bool moe_pair_schedule_first(const moe_pair_schedule_t *schedule, size_t rank, s
 /* ---- Messages ----
  *
  * One direction at a time: a time that both directions share does not say which of the two ranks is slow
- * to send and which to receive. The receiver posts its receive and says so; the sender takes its time from
- * there to the receiver's acknowledgement of the whole message, on its own clock: neither how late the
- * receiver came nor what the library buffers is in it, but one small message back is. */
+ * to send and which to receive. Receivers post their receives, all ranks meet in a barrier, and the sender
+ * takes its time from there to the receiver's acknowledgement of the whole message, on its own clock:
+ * neither how late the receiver came nor what the library buffers is in it, but one small message back
+ * is. */
 typedef struct moe_pairs moe_pairs_t;
 
 typedef struct moe_pairs_spec {

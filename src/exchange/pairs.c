@@ -133,19 +133,18 @@ static moe_status_t complete(moe_pairs_t *p, moe_error_t *error)
     return status == MOE_OK ? p->device->ops->finish(p->device, error) : status;
 }
 
+/* The message, and the acknowledgement of all of it. One after the other on both sides: a transport that
+ * groups messages then has the same groups on both. */
 static moe_status_t send_message(moe_pairs_t *p, size_t to, double *seconds, moe_error_t *error)
 {
     moe_transport_t *t = p->transport;
-    moe_status_t status = t->ops->start_recv(t, p->signal_in, 1, p->signal, to, error);
-    if (status == MOE_OK) {
-        status = complete(p, error);
-    }
     const double start = moe_now();
+    moe_status_t status = t->ops->start_send(t, p->send, 1, p->message, to, error);
+    if (status == MOE_OK) {
+        status = t->ops->finish(t, error);
+    }
     if (status == MOE_OK) {
         status = t->ops->start_recv(t, p->signal_in, 1, p->signal, to, error);
-    }
-    if (status == MOE_OK) {
-        status = t->ops->start_send(t, p->send, 1, p->message, to, error);
     }
     if (status == MOE_OK) {
         status = complete(p, error);
@@ -157,17 +156,33 @@ static moe_status_t send_message(moe_pairs_t *p, size_t to, double *seconds, moe
 static moe_status_t receive_message(moe_pairs_t *p, size_t from, moe_error_t *error)
 {
     moe_transport_t *t = p->transport;
-    moe_status_t status = t->ops->start_recv(t, p->recv, 1, p->message, from, error);
-    if (status == MOE_OK) {
-        status = t->ops->start_send(t, p->signal_out, 1, p->signal, from, error);
-    }
-    if (status == MOE_OK) {
-        status = t->ops->finish(t, error);
-    }
+    moe_status_t status = t->ops->finish(t, error);
     if (status == MOE_OK) {
         status = t->ops->start_send(t, p->signal_out, 1, p->signal, from, error);
     }
     return status == MOE_OK ? complete(p, error) : status;
+}
+
+/* All receives are posted before any rank sends; all senders start together. */
+static moe_status_t exchange_column(moe_pairs_t *p, size_t column, double *seconds,
+                                    moe_error_t *error)
+{
+    moe_transport_t *t = p->transport;
+    size_t partner;
+    bool sends;
+    const bool takes_part = part_in(p, column, &partner, &sends);
+    moe_status_t status = MOE_OK;
+    *seconds = 0;
+    if (takes_part && !sends) {
+        status = t->ops->start_recv(t, p->recv, 1, p->message, partner, error);
+    }
+    if (status == MOE_OK) {
+        status = t->ops->barrier(t, error);
+    }
+    if (status != MOE_OK || !takes_part) {
+        return status;
+    }
+    return sends ? send_message(p, partner, seconds, error) : receive_message(p, partner, error);
 }
 
 moe_status_t moe_pairs_repeat(void *pairs, double *seconds, moe_error_t *error)
@@ -175,14 +190,7 @@ moe_status_t moe_pairs_repeat(void *pairs, double *seconds, moe_error_t *error)
     moe_pairs_t *p = pairs;
     moe_status_t status = MOE_OK;
     for (size_t c = 0; status == MOE_OK && c < moe_pairs_columns(p); c++) {
-        size_t partner;
-        bool sends;
-        seconds[c] = 0;
-        status = p->transport->ops->barrier(p->transport, error);
-        if (status == MOE_OK && part_in(p, c, &partner, &sends)) {
-            status = sends ? send_message(p, partner, &seconds[c], error)
-                           : receive_message(p, partner, error);
-        }
+        status = exchange_column(p, c, &seconds[c], error);
     }
     return status;
 }
@@ -203,24 +211,21 @@ static moe_status_t check_column(moe_pairs_t *p, size_t column, moe_pairs_result
     size_t partner;
     bool sends;
     double seconds;
-    if (!part_in(p, column, &partner, &sends)) {
-        return MOE_OK;
-    }
-    if (sends) {
-        d->ops->fill_tokens(d, p->send, ELEMENT, SEED, token_of(p, own, partner), 1, elements);
-        return send_message(p, partner, &seconds, error);
-    }
+    const bool takes_part = part_in(p, column, &partner, &sends);
     const uint64_t token = token_of(p, partner, own);
     moe_mismatch_t wrong = {0};
-    d->ops->fill_bytes(d, p->recv, POISON, p->bytes);
-    const moe_status_t status = receive_message(p, partner, error);
+    if (takes_part && sends) {
+        d->ops->fill_tokens(d, p->send, ELEMENT, SEED, token_of(p, own, partner), 1, elements);
+    } else if (takes_part) {
+        d->ops->fill_bytes(d, p->recv, POISON, p->bytes);
+    }
+    moe_status_t status = exchange_column(p, column, &seconds, error);
+    if (status == MOE_OK && takes_part && !sends) {
+        d->ops->check_rows(d, p->recv, ELEMENT, SEED, &token, 1, 1, elements, 0, &wrong);
+        status = d->ops->finish(d, error);
+    }
     if (status != MOE_OK) {
         return status;
-    }
-    d->ops->check_rows(d, p->recv, ELEMENT, SEED, &token, 1, 1, elements, 0, &wrong);
-    const moe_status_t checked = d->ops->finish(d, error);
-    if (checked != MOE_OK) {
-        return checked;
     }
     if (mine->errors == 0 && wrong.count > 0) {
         *mine = (moe_pairs_result_t){.from = partner, .to = own, .mismatch = wrong};

@@ -127,7 +127,7 @@ parts_add_up() { every_record "$json" record=iteration -- time_ms.iteration time
 check "the parts are the whole by the host's clock" parts_add_up
 
 keep_run "$MPIRUN" "${mpi_flags[@]}" -np 2 env LD_LIBRARY_PATH="$fakes" "$program" suite quick --out "$work/suite" \
-    --device cuda --transport nccl --max-seconds 4
+    --device cuda --transport nccl --max-seconds 60
 check "a suite over NCCL, each item with a communicator of its own" done_well and printed '^## Verdict: PASS'
 
 # ---- Faults: every rank ends, one message says who, where and in what ----
