@@ -211,28 +211,22 @@ static size_t hash(const void *const *address, size_t count)
     return (size_t)(h ^ (h >> 32));
 }
 
-/* Where these addresses are, or may be put: an empty slot, else one that no graph reads. NULL: none. */
+/* Where these addresses are, or may be put: an empty slot, else the one that they hash to. */
 static moe_cuda_addresses_t *slot_of(moe_cuda_blas_t *blas, size_t count)
 {
     const size_t bytes = 3 * count * sizeof(void *);
     const size_t start = hash(blas->groups.address, 3 * count);
-    moe_cuda_addresses_t *free_slot = NULL;
     for (size_t i = 0; i < MOE_CUDA_ADDRESS_SLOTS; i++) {
         moe_cuda_addresses_t *slot = &blas->addresses[(start + i) % MOE_CUDA_ADDRESS_SLOTS];
-        if (slot->count == 0) {
+        if (slot->count == 0 ||
+            (slot->count == count && memcmp(slot->on_host, blas->groups.address, bytes) == 0)) {
             return slot;
-        }
-        if (slot->count == count && memcmp(slot->on_host, blas->groups.address, bytes) == 0) {
-            return slot;
-        }
-        if (free_slot == NULL && !slot->recorded) {
-            free_slot = slot;
         }
     }
-    return free_slot;
+    return &blas->addresses[start % MOE_CUDA_ADDRESS_SLOTS];
 }
 
-/* In the stream of set-up, and waited for: the copy must not become a part of a graph. */
+/* In the stream of set-up, and waited for: a lane may have much to do before. */
 static bool fill_slot(moe_cuda_state_t *state, moe_cuda_addresses_t *slot, size_t count)
 {
     const size_t bytes = 3 * count * sizeof(void *);
@@ -263,17 +257,9 @@ const void **moe_cuda_blas_addresses(moe_cuda_state_t *state, size_t count)
 {
     moe_cuda_addresses_t *slot = slot_of(state->blas, count);
     const size_t bytes = 3 * count * sizeof(void *);
-    if (slot == NULL) {
-        moe_cuda_note_text(state, "graphs hold more than %zu calls of several products",
-                           MOE_CUDA_ADDRESS_SLOTS);
-        return NULL;
-    }
-    if ((slot->count != count || memcmp(slot->on_host, state->blas->groups.address, bytes) != 0) &&
-        !fill_slot(state, slot, count)) {
-        return NULL;
-    }
-    slot->recorded = slot->recorded || state->recording;
-    return slot->on_gpu;
+    const bool there =
+        slot->count == count && memcmp(slot->on_host, state->blas->groups.address, bytes) == 0;
+    return there || fill_slot(state, slot, count) ? slot->on_gpu : NULL;
 }
 
 #else

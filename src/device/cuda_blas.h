@@ -32,7 +32,6 @@ typedef struct moe_cuda_addresses {
     size_t count;         /* of products; 0: none here */
     const void **on_host; /* [3][count]: left and right operands, results */
     const void **on_gpu;  /* the same */
-    bool recorded;        /* a graph reads them: they stay */
 } moe_cuda_addresses_t;
 
 #define MOE_CUDA_ADDRESS_SLOTS ((size_t)1024)

@@ -103,12 +103,14 @@ static bool may_be_grouped(const moe_cuda_groups_t *g, size_t count)
     return true;
 }
 
-/* Whether the products were given as one call. */
+/* Whether the products were given as one call. A recording gets them one by one: a graph would have to
+ * read again, at every replay, arrays of this call that are long gone. */
 static bool multiply_grouped(moe_cuda_state_t *state, cublasHandle_t handle, size_t count)
 {
     moe_cuda_blas_t *blas = state->blas;
     const moe_cuda_groups_t *g = &blas->groups;
-    if (blas->grouped == NULL || count < 2 || count > INT_MAX || !may_be_grouped(g, count)) {
+    if (blas->grouped == NULL || state->recording || count < 2 || count > INT_MAX ||
+        !may_be_grouped(g, count)) {
         return false;
     }
     const void **const address = moe_cuda_blas_addresses(state, count);

@@ -23,8 +23,9 @@ int main(void)
 
 #else
 
-#include "../../src/device/cuda_blas.h"
+#include "../../src/device/cuda.h"
 #include "gpu_bench.h"
+#include "gpu_products.h"
 
 /* APART has no factor in common with EXPERTS: a token's experts are distinct. */
 enum { EXPERTS = 64, APART = 7, SEED = 1 };
@@ -35,7 +36,12 @@ enum { EXPERTS = 64, APART = 7, SEED = 1 };
 static const size_t row_sizes[] = {4096, 8192, 14336};
 static const size_t top_ks[] = {1, 2, 8};
 
-struct bench {
+/* One case: `rows` on the wire, top_k for each token. */
+typedef struct plan {
+    size_t row_bytes, hidden, top_k, rows, tokens;
+} plan_t;
+
+typedef struct bench {
     moe_device_t *d;
     size_t bytes;                 /* of each of these */
     char *wire, *other, *tokens;  /* rows; `tokens` is used a part at a time, in turn */
@@ -46,18 +52,15 @@ struct bench {
     const float *gpu_weight;
     const uint64_t *gpu_token;
     moe_cuda_found_t *found;
-};
-
-/* One case: `rows` on the wire, top_k for each token. */
-struct plan {
-    size_t row_bytes, hidden, top_k, rows, tokens, turn;
-};
+    plan_t plan; /* that is being timed */
+} bench_t;
 
 /* ---- Comparing ---- */
 
-static void copy_all(bench_t *b, const plan_t *plan)
+static void copy_all(void *context, size_t turn)
 {
-    (void)plan;
+    bench_t *b = context;
+    (void)turn;
     b->d->ops->copy(b->d, b->other, b->wire, b->bytes);
 }
 
@@ -67,7 +70,8 @@ static void compare(bench_t *b, const char *name, operation_fn *operation, plan_
 {
     double copy[REPETITIONS], own[REPETITIONS], rate[REPETITIONS], copy_rate[REPETITIONS];
     double ratio[REPETITIONS];
-    time_both(b, copy_all, operation, plan, copy, own);
+    b->plan = plan;
+    time_both(b->d, b, copy_all, operation, copy, own);
     for (size_t r = 0; r < REPETITIONS; r++) {
         copy_rate[r] = 2e-9 * (double)b->bytes / copy[r];
         rate[r] = 1e-9 * bytes / own[r];
@@ -83,39 +87,51 @@ static void compare(bench_t *b, const char *name, operation_fn *operation, plan_
 /* ---- Rows ---- */
 
 /* A part of the tokens' buffer that was not used the last times. */
-static char *tokens_in_turn(const bench_t *b, const plan_t *plan)
+static char *tokens_in_turn(const bench_t *b, size_t turn)
 {
-    const size_t bytes = plan->tokens * plan->row_bytes;
-    return b->tokens + plan->turn % (b->bytes / bytes) * bytes;
+    const size_t bytes = b->plan.tokens * b->plan.row_bytes;
+    return b->tokens + turn % (b->bytes / bytes) * bytes;
 }
 
-static void pack(bench_t *b, const plan_t *plan)
+static void pack(void *context, size_t turn)
 {
-    b->d->ops->gather(b->d, b->wire, plan->row_bytes, MOE_BF16, tokens_in_turn(b, plan),
+    bench_t *b = context;
+    const plan_t *plan = &b->plan;
+    b->d->ops->gather(b->d, b->wire, plan->row_bytes, MOE_BF16, tokens_in_turn(b, turn),
                       plan->row_bytes, MOE_BF16, b->gpu_gather, plan->rows, plan->hidden);
 }
 
-static void unpack(bench_t *b, const plan_t *plan)
+static void unpack(void *context, size_t turn)
 {
-    b->d->ops->reduce(b->d, tokens_in_turn(b, plan), MOE_BF16, b->wire, MOE_BF16, b->gpu_first,
+    bench_t *b = context;
+    const plan_t *plan = &b->plan;
+    b->d->ops->reduce(b->d, tokens_in_turn(b, turn), MOE_BF16, b->wire, MOE_BF16, b->gpu_first,
                       b->gpu_row, b->gpu_weight, plan->tokens, plan->hidden);
 }
 
-static void quantise(bench_t *b, const plan_t *plan)
+static void quantise(void *context, size_t turn)
 {
+    bench_t *b = context;
+    const plan_t *plan = &b->plan;
     const size_t wire = moe_row_bytes(MOE_FP8, plan->hidden);
-    b->d->ops->gather(b->d, b->wire, wire, MOE_FP8, tokens_in_turn(b, plan), plan->row_bytes,
+    b->d->ops->gather(b->d, b->wire, wire, MOE_FP8, tokens_in_turn(b, turn), plan->row_bytes,
                       MOE_BF16, b->gpu_gather, plan->rows, plan->hidden);
 }
 
-static void fill(bench_t *b, const plan_t *plan)
+static void fill(void *context, size_t turn)
 {
+    bench_t *b = context;
+    const plan_t *plan = &b->plan;
+    (void)turn;
     b->d->ops->fill_tokens(b->d, b->wire, MOE_BF16, SEED, 0, plan->rows, plan->hidden);
 }
 
 /* As it is called: the tokens' numbers go to the GPU, and what was found comes back. */
-static void check(bench_t *b, const plan_t *plan)
+static void check(void *context, size_t turn)
 {
+    bench_t *b = context;
+    const plan_t *plan = &b->plan;
+    (void)turn;
     moe_mismatch_t found = {.count = 0};
     b->d->ops->check_rows(b->d, b->wire, MOE_BF16, SEED, b->token, plan->rows, 1, plan->hidden, 0,
                           &found);
@@ -125,8 +141,11 @@ static void check(bench_t *b, const plan_t *plan)
     }
 }
 
-static void check_kernel(bench_t *b, const plan_t *plan)
+static void check_kernel(void *context, size_t turn)
 {
+    bench_t *b = context;
+    const plan_t *plan = &b->plan;
+    (void)turn;
     const moe_cuda_state_t *state = b->d->state;
     const moe_cuda_check_rows_t args = {.multiprocessors = state->multiprocessors,
                                         .rows = moe_cuda_rows(b->wire, plan->row_bytes, MOE_BF16),
@@ -204,126 +223,6 @@ static void run_rows(bench_t *b)
     }
 }
 
-/* ---- Products ---- */
-
-enum { MOST_EXPERTS = 32 };
-
-typedef struct experts {
-    const char *name;
-    size_t experts, hidden, inner, rows;
-} experts_t;
-
-/* Experts of one GPU: Mixtral's eight of a layer, DeepSeek-V3's on one of eight. */
-static const experts_t models[] = {
-    {"Mixtral 8x7B", 8, 4096, 14336, 16384},
-    {"DeepSeek-V3", 32, 7168, 2048, 16384},
-};
-
-typedef struct group {
-    size_t count;
-    moe_gemm_t shape[MOST_EXPERTS];
-    const void *a[MOST_EXPERTS], *b[MOST_EXPERTS];
-    void *c[MOST_EXPERTS];
-} group_t;
-
-static group_t group; /* of the case at hand, for the operations below */
-
-static void multiply_group(bench_t *b, const plan_t *plan)
-{
-    (void)plan;
-    b->d->ops->gemm(b->d, group.count, group.shape, group.a, group.b, group.c);
-}
-
-/* cuBLAS itself, column-major: see cuda_gemm.c. */
-static void multiply_alone(bench_t *b, const plan_t *plan)
-{
-    (void)plan;
-    moe_cuda_state_t *state = b->d->state;
-    const cublasHandle_t handle = moe_cuda_blas_handle(state);
-    const float one = 1, zero = 0;
-    for (size_t i = 0; i < group.count && handle != NULL; i++) {
-        const int m = (int)group.shape[i].m, n = (int)group.shape[i].n, k = (int)group.shape[i].k;
-        if (m > 0) {
-            (void)state->blas->gemm(handle, CUBLAS_OP_N, CUBLAS_OP_N, n, m, k, &one, group.b[i],
-                                    CUDA_R_16BF, n, group.a[i], CUDA_R_16BF, k, &zero, group.c[i],
-                                    CUDA_R_16BF, n, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
-        }
-    }
-}
-
-/* Rows of expert e, of those that Zipf's law with exponent 1 gives it; the first takes what is left. */
-static size_t zipf_rows(const experts_t *m, size_t e)
-{
-    double harmonic = 0;
-    size_t others = 0;
-    for (size_t i = 1; i <= m->experts; i++) {
-        harmonic += 1 / (double)i;
-    }
-    for (size_t i = 1; i < m->experts; i++) {
-        const size_t rows = (size_t)((double)m->rows / harmonic / (double)(i + 1));
-        others += rows;
-        if (i == e) {
-            return rows;
-        }
-    }
-    return m->rows - others;
-}
-
-/* n columns out of k. */
-static void run_products(bench_t *b, const experts_t *m, size_t n, size_t k)
-{
-    char *const rows_in = need(b->d, m->rows * k * 2);
-    char *const weights = need(b->d, m->experts * k * n * 2);
-    char *const rows_out = need(b->d, m->rows * n * 2);
-    b->d->ops->fill_tokens(b->d, rows_in, MOE_BF16, SEED, 0, m->rows, k);
-    b->d->ops->fill_tokens(b->d, weights, MOE_BF16, SEED + 1, 0, m->experts * k, n);
-    size_t first = 0;
-    double flops = 0;
-    group.count = m->experts;
-    for (size_t e = 0; e < m->experts; e++) {
-        const size_t rows = zipf_rows(m, e);
-        group.shape[e] = (moe_gemm_t){.m = rows, .n = n, .k = k};
-        group.a[e] = rows_in + first * k * 2;
-        group.b[e] = weights + e * k * n * 2;
-        group.c[e] = rows_out + first * n * 2;
-        first += rows;
-        flops += 2 * (double)rows * (double)n * (double)k;
-    }
-    double alone[REPETITIONS], grouped[REPETITIONS], ratio[REPETITIONS];
-    time_both(b, multiply_alone, multiply_group, (plan_t){.turn = 0}, alone, grouped);
-    for (size_t r = 0; r < REPETITIONS; r++) {
-        ratio[r] = grouped[r] / alone[r];
-    }
-    const double middle = median(ratio);
-    printf("  %-13s %2zu experts, %5zu rows, %5zu x %-5zu  one by one %7.1f TFLOP/s, as a group "
-           "%7.1f   time ratio %.3f (%.3f .. %.3f)\n",
-           m->name, m->experts, m->rows, k, n, 1e-12 * flops / median(alone),
-           1e-12 * flops / median(grouped), middle, ratio[0], ratio[REPETITIONS - 1]);
-    fflush(stdout);
-    b->d->ops->release(b->d, rows_in);
-    b->d->ops->release(b->d, weights);
-    b->d->ops->release(b->d, rows_out);
-}
-
-/* `shrink`: sides and rows are that many times smaller. */
-static void run_experts(bench_t *b, size_t shrink)
-{
-    puts("products of experts with skewed rows, beside cuBLAS called for one after the other (aim: "
-         "time at most 1.1)");
-    if (!b->d->ops->has_gemm) {
-        puts("  there is no cuBLAS");
-        return;
-    }
-    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
-        experts_t m = models[i];
-        m.hidden /= shrink;
-        m.inner /= shrink;
-        m.rows /= shrink;
-        run_products(b, &m, m.inner, m.hidden);
-        run_products(b, &m, m.hidden, m.inner);
-    }
-}
-
 /* ---- Set-up ---- */
 
 static void set_up(bench_t *b, size_t mib)
@@ -381,7 +280,7 @@ int main(int argc, char **argv)
     printf("%s; %s%s\n", b.d->description, version, fake ? "; FAKE: figures mean nothing" : "");
     set_up(&b, mib);
     run_rows(&b);
-    run_experts(&b, fake ? 128 : 1);
+    run_experts(b.d, fake ? 128 : 1);
     tear_down(&b);
     return 0;
 }

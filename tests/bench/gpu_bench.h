@@ -59,8 +59,8 @@ static inline double median(double *values)
 typedef void operation_fn(void *context, size_t turn);
 
 /* Seconds of one and of the other, by turns, by events of the GPU. */
-static inline void time_both(moe_device_t *d, void *context, operation_fn *one,
-                             operation_fn *other, double *one_seconds, double *other_seconds)
+static inline void time_both(moe_device_t *d, void *context, operation_fn *one, operation_fn *other,
+                             double *one_seconds, double *other_seconds)
 {
     for (size_t r = 0; r < WARM_UP + REPETITIONS; r++) {
         double seconds[3];

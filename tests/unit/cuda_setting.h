@@ -13,8 +13,8 @@
 #include "moe/device.h"
 
 /* Every number of columns that may be special: none fills a lane, a block of FP8, a warp, or a part of
- * a row exactly, and some do. */
-static const size_t cuda_hiddens[] = {1, 7, 8, 127, 128, 129, 256, 1000, 1024, 7168};
+ * a row exactly, some do, and one lacks a lane of it. */
+static const size_t cuda_hiddens[] = {1, 7, 8, 127, 128, 129, 256, 1000, 1016, 1024, 7168};
 enum { CUDA_HIDDENS = sizeof cuda_hiddens / sizeof *cuda_hiddens, CUDA_LONGEST = 7168 };
 
 static const moe_dtype_t cuda_dtypes[] = {MOE_BF16, MOE_FP16, MOE_FP32, MOE_FP8};

@@ -180,7 +180,7 @@ static void test_both_lanes_multiply(void **state)
     drop_product(&p[1]);
 }
 
-/* A graph multiplies what is there when it is replayed, and reads its group's addresses again. */
+/* A graph multiplies what is there when it is replayed. */
 static moe_status_t multiply_group(void *context, moe_error_t *error)
 {
     product_t *p = context;
