@@ -373,7 +373,10 @@ int world_run(const command_t *command, int argc, char **argv, world_fn body)
         started = moe_mpi_create(&argc, &argv, &world.all, &mpi_error);
     }
     if (world.all == NULL) {
-        speak(&world, command->name, status != MOE_OK ? &error : &mpi_error);
+        /* A launcher that does not fit the MPI fails every process alike. */
+        if (started != MOE_BAD_INPUT || launcher_rank() == 0) {
+            speak(&world, command->name, status != MOE_OK ? &error : &mpi_error);
+        }
         return (int)(status != MOE_OK ? status : started);
     }
     status = run_rank(&world, body, status, &error);
