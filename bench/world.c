@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "binding.h"
 #include "gpu.h"
 #include "launcher.h"
 #include "moe/system.h"
@@ -222,6 +223,9 @@ static moe_status_t set_up(world_t *world, moe_error_t *error)
         status = make_device(world, world->config.timeout + grace, error);
     }
     if (status == MOE_OK) {
+        status = binding_check(world, error);
+    }
+    if (status == MOE_OK) {
         status = make_groups(world, error);
     }
     if (status == MOE_OK) {
@@ -244,6 +248,7 @@ static void tear_down(world_t *world)
     if (world->group != NULL && world->group != world->all) {
         world->group->ops->destroy(world->group);
     }
+    binding_free(world);
     free(world->hosts);
     free(world->gpus);
 }

@@ -116,6 +116,7 @@ with_srun() {
     rm -f "$json"
     keep_run srun --mpi=$pmi --cpu-bind=none -n "$ranks" "$program" "$@"
 }
+first_cpu=$(sed -n 's/^Cpus_allowed_list:[^0-9]*\([0-9]*\).*/\1/p' /proc/self/status)
 short=(--model switch-base-8 --tokens 16 --hidden 128 --warmup 1 --max-reps 5 --max-seconds 1)
 
 with_srun 4 layer "${short[@]}" --style exact,padded --json "$json"
@@ -127,6 +128,9 @@ with_srun 2 iteration "${short[@]}" --layers 4 --compute none --json "$json"
 check "an iteration" done_well and every_record "$json" record=iteration -- errors ranks :: '$1 == 0'
 with_srun 4 layer "${short[@]}" --tokens many
 check "a bad option under srun is refused once, with 2" refused '--tokens.*many'
+keep_run srun --mpi=$pmi --cpu-bind=map_cpu:"$first_cpu" -n 2 "$program" layer "${short[@]}"
+check "ranks that Slurm bound to one core are warned of, once" done_well and \
+    test "$(grep -cE '^moe-a2a layer: warning: .*ranks 0-1 need 2 cores' "$work/err")" = 1
 if [ $pmi = pmi2 ]; then
     keep_run srun --mpi=none --cpu-bind=none -n 2 "$program" layer "${short[@]}"
     check "tasks that do not find each other are refused once, with the remedy" refused 'srun started 2 tasks.*--mpi'
