@@ -2,6 +2,9 @@
 
 #include "host.h"
 
+#include <stdio.h>
+#include <string.h>
+
 /* Without libpciaccess, which keeps memory: sysfs tells where devices are. An hwloc that was built
  * without it refuses, and reads sysfs anyway. */
 static bool set_up(hwloc_topology_t topology)
@@ -54,6 +57,30 @@ moe_near_t moe_host_near(hwloc_topology_t topology, hwloc_obj_t device, hwloc_co
         (is_divided(topology) && hwloc_bitmap_isequal(place->cpuset, all)))
         return MOE_NEAR_UNKNOWN;
     return hwloc_bitmap_intersects(place->cpuset, bound) ? MOE_NEAR : MOE_FAR;
+}
+
+hwloc_obj_t moe_host_node(hwloc_topology_t topology, hwloc_obj_t part)
+{
+    hwloc_obj_t node = NULL, found = NULL;
+    while ((node = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_NUMANODE, node)) != NULL) {
+        if (hwloc_bitmap_isincluded(part->cpuset, node->cpuset) &&
+            (found == NULL ||
+             hwloc_bitmap_weight(node->cpuset) < hwloc_bitmap_weight(found->cpuset)))
+            found = node;
+    }
+    const bool all =
+        found != NULL &&
+        hwloc_bitmap_isequal(found->cpuset, hwloc_topology_get_topology_cpuset(topology));
+    return all && is_divided(topology) ? NULL : found;
+}
+
+void moe_host_model(hwloc_obj_t part, char *text, size_t size)
+{
+    const char *name = hwloc_obj_get_info_by_name(part, "CPUModel");
+    size_t length = name != NULL ? strlen(name) : 0;
+    while (length > 0 && name[length - 1] == ' ')
+        length--;
+    snprintf(text, size, "%.*s", (int)length, name != NULL ? name : "");
 }
 
 #else
