@@ -149,12 +149,13 @@ tests: all $(UNIT_TESTS) $(MPI_TESTS) $(MPI_FAKES) $(GPU_FAKES) $(BENCHES)
 # ---- What a person calls ---------------------------------------------------------------------
 # Set-up may bring parts that were missing when this file was read: the work is done by a second make.
 setup:
-	@tools/setup $(if $(findstring mpich,$(MPICC)),--mpich)
+	@tools/setup $(if $(findstring mpich,$(MPICC)),--mpich) $(SETUP_FLAGS)
 
 run: setup
 	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync all
 	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" tools/run-here
 
+check: SETUP_FLAGS = --tests
 check: setup
 	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync tests
 	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" SANITIZE="$(SANITIZE)" CC="$(CC)" CUDA_HOME="$(CUDA_HOME)" CUDA_ARCHS="$(CUDA_ARCHS)" tests/run

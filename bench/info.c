@@ -37,10 +37,11 @@ static void print_topology(FILE *out)
     fprintf(
         out,
         "topology   %zu packages, %zu NUMA nodes, %zu cores, %zu hardware threads (%zu for this "
-        "process)\n"
-        "memory     %s, %s available\n",
-        t.packages, t.numa_nodes, t.cores, t.pus, t.bound_pus,
-        moe_format_bytes((double)t.memory_bytes, memory), available);
+        "process)\n",
+        t.packages, t.numa_nodes, t.cores, t.pus, t.bound_pus);
+    moe_topology_draw(out, "           ");
+    fprintf(out, "memory     %s, %s available\n", moe_format_bytes((double)t.memory_bytes, memory),
+            available);
 }
 
 static void print_names(FILE *out)

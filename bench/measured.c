@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "binding.h"
 #include "gpu.h"
 
 #include "moe/system.h"
@@ -47,6 +48,7 @@ static void print_device(const void *context, FILE *out)
 static void record_device(const void *context, json_t *run)
 {
     gpu_record(context, run);
+    binding_record(context, run);
 }
 
 run_place_t world_place(const world_t *world)

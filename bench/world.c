@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "binding.h"
 #include "gpu.h"
 #include "launcher.h"
 #include "moe/system.h"
@@ -227,6 +228,9 @@ static moe_status_t set_up(world_t *world, moe_error_t *error)
         status = make_device(world, world->config.timeout + grace, error);
     }
     if (status == MOE_OK) {
+        status = binding_check(world, error);
+    }
+    if (status == MOE_OK) {
         status = make_groups(world, error);
     }
     if (status == MOE_OK) {
@@ -249,6 +253,7 @@ static void tear_down(world_t *world)
     if (world->group != NULL && world->group != world->all) {
         world->group->ops->destroy(world->group);
     }
+    binding_free(world);
     free(world->hosts);
     free(world->gpus);
 }
@@ -408,7 +413,10 @@ int world_run(const command_t *command, int argc, char **argv, world_fn body)
         started = moe_mpi_create(&argc, &argv, &world.all, &mpi_error);
     }
     if (world.all == NULL) {
-        speak(&world, command->name, status != MOE_OK ? &error : &mpi_error);
+        /* A launcher that does not fit the MPI fails every process alike. */
+        if (started != MOE_BAD_INPUT || launcher_rank() == 0) {
+            speak(&world, command->name, status != MOE_OK ? &error : &mpi_error);
+        }
         return (int)(status != MOE_OK ? status : started);
     }
     status = run_rank(&world, body, status, &error);

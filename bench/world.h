@@ -27,11 +27,12 @@ typedef struct world {
     size_t nodes, ranks_per_node;
     size_t ranks_here; /* ranks on this rank's node */
     size_t node;
-    char (*hosts)[HOST_NAME]; /* [ranks], on every rank */
-    struct rank_gpu *gpus;    /* [ranks], on every rank; NULL: device host */
-    bool running;             /* set-up is over: an error now is no longer agreed upon */
-    const char *doing;        /* for the watchdog's message */
-    atomic_flag *spoken;      /* of the process: one message only */
+    char (*hosts)[HOST_NAME];  /* [ranks], on every rank */
+    struct rank_gpu *gpus;     /* [ranks], on every rank; NULL: device host */
+    struct bindings *bindings; /* rank 0 only; NULL: ranks are threads */
+    bool running;              /* set-up is over: an error now is no longer agreed upon */
+    const char *doing;         /* for the watchdog's message */
+    atomic_flag *spoken;       /* of the process: one message only */
 } world_t;
 
 typedef moe_status_t (*world_fn)(world_t *world, moe_error_t *error);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "moe/status.h"
 
@@ -59,18 +60,40 @@ moe_status_t moe_file_read(const char *path, size_t limit, char **text, size_t *
 
 /* ---- Where this runs ---- */
 
+#define MOE_NICS_MAX     32
+#define MOE_NUMA_UNKNOWN SIZE_MAX
+
+/* A network or OpenFabrics device. */
+typedef struct moe_nic {
+    char name[32]; /* "eth0", "mlx5_0" */
+    bool fabric;   /* OpenFabrics */
+    size_t
+        numa_node; /* as the system numbers it; MOE_NUMA_UNKNOWN where it does not tell, or several
+                       * are as near */
+} moe_nic_t;
+
 typedef struct moe_topology {
     bool known;      /* false: built without hwloc, or it failed; the rest is then 0 */
     size_t packages; /* sockets */
     size_t numa_nodes;
     size_t cores;
-    size_t pus;          /* hardware threads */
-    size_t memory_bytes; /* of the host */
-    size_t bound_pus;    /* hardware threads that this process may run on */
+    size_t pus;                           /* hardware threads */
+    size_t memory_bytes;                  /* of the host */
+    size_t bound_pus;                     /* hardware threads that this process may run on */
+    char cpu[96];                         /* the first package's own name; empty: it has none */
+    size_t l1d_bytes, l2_bytes, l3_bytes; /* of one cache; 0: none, or of several sizes */
+    size_t l3_caches;
+    size_t nic_count; /* at most MOE_NICS_MAX: further ones are left out */
+    moe_nic_t nics[MOE_NICS_MAX];
 } moe_topology_t;
 
 /* Reads the host's topology (hwloc). Never fails: see `known`. */
 void moe_topology_read(moe_topology_t *out);
+
+/* Draws the host as text: packages, their NUMA nodes with cores, hardware threads (as the system
+ * numbers them), memory and caches, and GPUs and network devices where they hang. Each line begins with
+ * `margin`. Nothing without hwloc. */
+void moe_topology_draw(FILE *out, const char *margin);
 
 /* Which of `count` PCI devices ("0000:1b:00.0") are near cores that this process is bound to: bit i is
  * set where the NUMA-local cores of device i (hwloc) and those of the process have some in common. No

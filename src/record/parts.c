@@ -100,20 +100,6 @@ static void set_known(json_t *object, const char *name, size_t value)
         set_size(object, name, value);
 }
 
-json_t *moe_json_topology(void)
-{
-    moe_topology_t topology;
-    moe_topology_read(&topology);
-    json_t *object = json_object();
-    set_known(object, "packages", topology.packages);
-    set_known(object, "numa_nodes", topology.numa_nodes);
-    set_known(object, "cores", topology.cores);
-    set_known(object, "pus", topology.pus);
-    set_known(object, "memory_bytes", topology.memory_bytes);
-    set_known(object, "bound_pus", topology.bound_pus);
-    return object;
-}
-
 /* Environments and names of files may hold any bytes. */
 json_t *moe_json_text(const char *text)
 {
@@ -128,6 +114,42 @@ json_t *moe_json_text(const char *text)
     string = json_string(ascii);
     free(ascii);
     return string;
+}
+
+static json_t *nics_of(const moe_topology_t *topology)
+{
+    json_t *nics = json_array();
+    for (size_t i = 0; i < topology->nic_count; i++) {
+        const moe_nic_t *nic = &topology->nics[i];
+        json_t *object = json_pack("{s:o, s:s}", "name", moe_json_text(nic->name), "kind",
+                                   nic->fabric ? "openfabrics" : "network");
+        if (nic->numa_node != MOE_NUMA_UNKNOWN)
+            set_size(object, "numa_node", nic->numa_node);
+        json_array_append_new(nics, object);
+    }
+    return nics;
+}
+
+json_t *moe_json_topology(void)
+{
+    moe_topology_t topology;
+    moe_topology_read(&topology);
+    json_t *object = json_object();
+    set_known(object, "packages", topology.packages);
+    set_known(object, "numa_nodes", topology.numa_nodes);
+    set_known(object, "cores", topology.cores);
+    set_known(object, "pus", topology.pus);
+    set_known(object, "memory_bytes", topology.memory_bytes);
+    set_known(object, "bound_pus", topology.bound_pus);
+    if (topology.cpu[0] != '\0')
+        json_object_set_new(object, "cpu", moe_json_text(topology.cpu));
+    set_known(object, "l1d_bytes", topology.l1d_bytes);
+    set_known(object, "l2_bytes", topology.l2_bytes);
+    set_known(object, "l3_bytes", topology.l3_bytes);
+    set_known(object, "l3_caches", topology.l3_caches);
+    if (topology.nic_count > 0)
+        json_object_set_new(object, "nics", nics_of(&topology));
+    return object;
 }
 
 static void add_variable(void *context, const char *name, const char *value)

@@ -2,26 +2,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#ifdef MOE_HAVE_HWLOC
-#include <hwloc.h>
-#endif
-
+#include "host.h"
 #include "moe/system.h"
 
 #ifdef MOE_HAVE_HWLOC
-
-/* Packages, cores, NUMA nodes and hardware threads of the whole host (those that a control group
- * bars included); caches and devices, which take the longest to find, are left out. */
-static bool load(hwloc_topology_t topology)
-{
-    return hwloc_topology_set_all_types_filter(topology, HWLOC_TYPE_FILTER_KEEP_NONE) == 0 &&
-           hwloc_topology_set_type_filter(topology, HWLOC_OBJ_PACKAGE,
-                                          HWLOC_TYPE_FILTER_KEEP_ALL) == 0 &&
-           hwloc_topology_set_type_filter(topology, HWLOC_OBJ_CORE, HWLOC_TYPE_FILTER_KEEP_ALL) ==
-               0 &&
-           hwloc_topology_set_flags(topology, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED) == 0 &&
-           hwloc_topology_load(topology) == 0;
-}
 
 static size_t count_of(hwloc_topology_t topology, hwloc_obj_type_t type)
 {
@@ -50,23 +34,64 @@ static size_t memory_bytes(hwloc_topology_t topology)
     return kernel > nodes ? kernel : nodes;
 }
 
+/* Of one cache of a type, 0 where they differ. */
+static size_t cache_bytes(hwloc_topology_t topology, hwloc_obj_type_t type)
+{
+    size_t bytes = 0;
+    hwloc_obj_t cache = NULL;
+    while ((cache = hwloc_get_next_obj_by_type(topology, type, cache)) != NULL) {
+        if (bytes != 0 && cache->attr->cache.size != bytes)
+            return 0;
+        bytes = (size_t)cache->attr->cache.size;
+    }
+    return bytes;
+}
+
+static size_t numa_node_of(hwloc_topology_t topology, hwloc_obj_t device)
+{
+    const hwloc_obj_t place = moe_host_place(topology, device);
+    const hwloc_obj_t node = place != NULL ? moe_host_node(topology, place) : NULL;
+    return node != NULL ? node->os_index : MOE_NUMA_UNKNOWN;
+}
+
+static void find_nics(hwloc_topology_t topology, moe_topology_t *out)
+{
+    hwloc_obj_t device = NULL;
+    while ((device = hwloc_get_next_osdev(topology, device)) != NULL) {
+        const bool fabric = device->attr->osdev.type == HWLOC_OBJ_OSDEV_OPENFABRICS;
+        if ((!fabric && device->attr->osdev.type != HWLOC_OBJ_OSDEV_NETWORK) ||
+            out->nic_count == MOE_NICS_MAX)
+            continue;
+        moe_nic_t *nic = &out->nics[out->nic_count++];
+        snprintf(nic->name, sizeof nic->name, "%s", device->name);
+        nic->fabric = fabric;
+        nic->numa_node = numa_node_of(topology, device);
+    }
+}
+
 void moe_topology_read(moe_topology_t *out)
 {
     *out = (moe_topology_t){.known = false};
-    hwloc_topology_t topology = NULL;
-    if (hwloc_topology_init(&topology) != 0)
+    hwloc_topology_t topology;
+    if (!moe_host_load(&topology))
         return;
-    if (load(topology)) {
-        *out = (moe_topology_t){
-            .known = true,
-            .packages = count_of(topology, HWLOC_OBJ_PACKAGE),
-            .numa_nodes = count_of(topology, HWLOC_OBJ_NUMANODE),
-            .cores = count_of(topology, HWLOC_OBJ_CORE),
-            .pus = count_of(topology, HWLOC_OBJ_PU),
-            .memory_bytes = memory_bytes(topology),
-            .bound_pus = bound_pus(topology),
-        };
-    }
+    *out = (moe_topology_t){
+        .known = true,
+        .packages = count_of(topology, HWLOC_OBJ_PACKAGE),
+        .numa_nodes = count_of(topology, HWLOC_OBJ_NUMANODE),
+        .cores = count_of(topology, HWLOC_OBJ_CORE),
+        .pus = count_of(topology, HWLOC_OBJ_PU),
+        .memory_bytes = memory_bytes(topology),
+        .bound_pus = bound_pus(topology),
+        .l1d_bytes = cache_bytes(topology, HWLOC_OBJ_L1CACHE),
+        .l2_bytes = cache_bytes(topology, HWLOC_OBJ_L2CACHE),
+        .l3_bytes = cache_bytes(topology, HWLOC_OBJ_L3CACHE),
+        .l3_caches = count_of(topology, HWLOC_OBJ_L3CACHE),
+    };
+    const hwloc_obj_t package = hwloc_get_obj_by_type(topology, HWLOC_OBJ_PACKAGE, 0);
+    if (package != NULL)
+        moe_host_model(package, out->cpu, sizeof out->cpu);
+    find_nics(topology, out);
     hwloc_topology_destroy(topology);
 }
 

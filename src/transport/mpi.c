@@ -241,12 +241,14 @@ static long launched_ranks(const char *variable)
 }
 
 /* The launcher of one MPI starts a program of another as so many programs of one rank each, which
- * would measure nothing and say so nowhere. */
+ * would measure nothing and say so nowhere; so does srun, told of a PMI that the MPI does not speak. */
 static moe_status_t check_launcher(int size, moe_error_t *error)
 {
     static const char *const variables[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
+    bool by_mpirun = false;
     for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
         const long launched = launched_ranks(variables[i]);
+        by_mpirun = by_mpirun || launched > 0;
         if (size == 1 && launched > 1)
             return moe_fail(
                 error, MOE_BAD_INPUT,
@@ -255,6 +257,14 @@ static moe_status_t check_launcher(int size, moe_error_t *error)
                 "mpicc: make MPICC=..., or use the other mpirun)",
                 variables[i], launched);
     }
+    /* An mpirun inside a step starts its daemons by srun, and ranks inherit what that one said. */
+    const long tasks = by_mpirun ? 0 : launched_ranks("SLURM_STEP_NUM_TASKS");
+    if (size == 1 && tasks > 1)
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "srun started %ld tasks, but this program's MPI sees 1 rank: give srun the "
+                        "--mpi that the MPI was built for (--mpi=pmix for Open MPI, --mpi=pmi2 for "
+                        "MPICH; `srun --mpi=list` tells what there is)",
+                        tasks);
     return MOE_OK;
 }
 

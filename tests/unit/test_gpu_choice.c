@@ -13,6 +13,7 @@
 #include <hwloc.h>
 #endif
 
+#include "moe/binding.h"
 #include "moe/device.h"
 #include "moe/system.h"
 
@@ -459,6 +460,32 @@ static void test_gpus_are_near_where_the_process_is_bound(void **state)
     free_cores(&t);
 }
 
+/* Far is only what the host says is elsewhere: of a process that may run everywhere nothing is. */
+static void test_gpus_are_far_where_the_process_is_not_bound(void **state)
+{
+    (void)state;
+    two_cores_t t;
+    if (!find_cores(&t))
+        skip();
+    write_host(&t);
+    setenv("HWLOC_XMLFILE", t.path, 1);
+    setenv("HWLOC_THISSYSTEM", "1", 1);
+    for (size_t i = 0; i < sizeof gpus / sizeof gpus[0]; i++) {
+        const bool first = (ON_FIRST >> i & 1) != 0, second = (ON_SECOND >> i & 1) != 0;
+        assert_int_equal(hwloc_set_cpubind(t.real, t.core[0], HWLOC_CPUBIND_PROCESS), 0);
+        assert_int_equal(moe_binding_near(gpus[i]), first    ? MOE_NEAR
+                                                    : second ? MOE_FAR
+                                                             : MOE_NEAR_UNKNOWN);
+        assert_int_equal(hwloc_set_cpubind(t.real, t.both, HWLOC_CPUBIND_PROCESS), 0);
+        assert_int_equal(moe_binding_near(gpus[i]), MOE_NEAR_UNKNOWN);
+    }
+    assert_int_equal(hwloc_set_cpubind(t.real, t.allowed, HWLOC_CPUBIND_PROCESS), 0);
+    unsetenv("HWLOC_XMLFILE");
+    unsetenv("HWLOC_THISSYSTEM");
+    unlink(t.path);
+    free_cores(&t);
+}
+
 #endif
 
 static void test_no_gpu_is_near_that_the_host_does_not_know(void **state)
@@ -490,6 +517,7 @@ int main(void)
         cmocka_unit_test(test_no_other_choice_is_better),
 #ifdef MOE_HAVE_HWLOC
         cmocka_unit_test(test_gpus_are_near_where_the_process_is_bound),
+        cmocka_unit_test(test_gpus_are_far_where_the_process_is_not_bound),
 #endif
         cmocka_unit_test(test_no_gpu_is_near_that_the_host_does_not_know),
     };

@@ -437,7 +437,8 @@ static void test_the_topology_holds_no_zeros(void **state)
     json_t *value = NULL;
     json_object_foreach(object, key, value)
     {
-        assert_true(json_integer_value(value) > 0);
+        assert_true(json_integer_value(value) > 0 || json_string_length(value) > 0 ||
+                    json_array_size(value) > 0);
     }
     assert_true((json_object_get(object, "pus") != NULL) == topology.known);
     json_decref(object);
