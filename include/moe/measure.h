@@ -19,6 +19,43 @@ extern "C" {
 /* Seconds on a monotonic clock of this host. */
 double moe_now(void);
 
+/* ---- A common clock of all ranks ----
+ * Each rank's clock as a line (offset and drift) of rank 0's, learned from ping-pongs in a tree of
+ * ceil(log2 P) rounds, after HCA3 (Hunold and Carpen-Amarie, IEEE CLUSTER 2018, doi
+ * 10.1109/CLUSTER.2018.00050). Half of how much slower messages are in one direction than in the other
+ * stays in every offset: no ping-pong sees it, `bound` holds it. */
+
+typedef struct moe_clock moe_clock_t;
+typedef double (*moe_time_fn)(void *context); /* seconds */
+
+/* Collective; takes some 70 ms a round. now: this rank's clock; NULL: moe_now(). The transport must
+ * live longer than the clock. */
+moe_status_t moe_clock_create(moe_transport_t *transport, moe_time_fn now, void *context,
+                              moe_clock_t **out, moe_error_t *error);
+/* Collective: takes in new points (some ms a round). Drift shows better the longer the clock is kept;
+ * an offset grows old. */
+moe_status_t moe_clock_refresh(moe_clock_t *clock, moe_error_t *error);
+void moe_clock_destroy(moe_clock_t *clock); /* local; NULL is allowed */
+
+/* This rank's clock now; from it to the common one, and back. Local. */
+double moe_clock_now(const moe_clock_t *clock);
+double moe_clock_common(const moe_clock_t *clock, double own);
+double moe_clock_own(const moe_clock_t *clock, double common);
+
+/* Maxima over ranks, in seconds, by fresh ping-pongs of rank 0 with each rank (with 64 of them, evenly
+ * chosen, where there are more). The same on all ranks. */
+typedef struct moe_clock_quality {
+    double error;   /* of the common clock against rank 0's, by the middle of the bounds */
+    double bound;   /* the error cannot have been more, whatever directions of messages do */
+    double drift;   /* largest that was believed, as a ratio: 1e-6 is 1 us in a second */
+    double seconds; /* that creating the clock took */
+    size_t rounds;
+} moe_clock_quality_t;
+moe_status_t moe_clock_check(moe_clock_t *clock, moe_clock_quality_t *out,
+                             moe_error_t *error); /* collective */
+/* Collective: until the last rank has what rank 0 broadcasts (8 bytes), median of 21. */
+moe_status_t moe_clock_broadcast(moe_clock_t *clock, double *seconds, moe_error_t *error);
+
 /* ---- Statistics of a sample (order does not matter; the arrays are not changed) ---- */
 
 /* A drift within a run: the two halves in time, compared by the test of Mann and Whitney (1947, doi
