@@ -109,6 +109,15 @@ typedef struct moe_measure_spec {
     size_t max_reps;    /* >= min_reps */
     double max_seconds; /* of the whole series, warm-up included; may be infinite */
     double ci;          /* stop at a half-width of the interval <= ci * median: 0.025 */
+    /* A common clock, or NULL: it is refreshed before the series, and its error measured after. */
+    moe_clock_t *clock;
+    /* Repetitions start at a time of the common clock, which must be there; else after a barrier. What
+     * a rank was late for is not counted, and done again. Where no repetition at all finds every rank in
+     * time, the series is made with barriers instead. Not with free_running. */
+    bool round_time;
+    /* [columns], or NULL: `body` writes here what its clock (moe_clock_now) showed when a column
+     * began. With a common clock: when ranks arrived. */
+    const double *began;
     bool free_running; /* no barrier before a repetition: a rank begins when its last one has ended,
                            and how late its partners come is in its time. One before each batch stays */
 } moe_measure_spec_t;
@@ -127,6 +136,15 @@ typedef struct moe_series {
     double *mean;      /* mean over ranks */
     uint32_t *slowest; /* rank with the maximum */
     double *own;       /* this rank's */
+    /* With a clock: */
+    bool round_time;    /* the repetitions were started by it */
+    size_t invalid;     /* repetitions for which a rank was late; warm-up included */
+    double clock_error; /* seconds, maximum over ranks, after the series */
+    double clock_bound; /* it cannot have been more */
+    bool arrivals;      /* it is known when columns began: */
+    double *wait;       /* from the first rank's start to the last one's */
+    double *transfer;   /* from the last rank's start to the last one's end */
+    double *late;       /* from the first rank's start to this rank's */
 } moe_series_t;
 
 /* Repeats `body` on all ranks of `transport`, a barrier before each, until the first `deciding`
