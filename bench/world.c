@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clocks.h"
 #include "launcher.h"
 #include "moe/system.h"
 
@@ -208,12 +209,18 @@ static moe_status_t set_up(world_t *world, moe_error_t *error)
                                                  &world->watchdog, error),
                              error);
     }
+    if (status == MOE_OK) {
+        world->doing = "the comparison of clocks";
+        status = clocks_set_up(world, error);
+        world->doing = "set-up";
+    }
     return status;
 }
 
 static void tear_down(world_t *world)
 {
     moe_watchdog_destroy(world->watchdog);
+    moe_clock_destroy(world->clock);
     moe_recorder_destroy(world->recorder);
     if (world->device != NULL) {
         world->device->ops->destroy(world->device);

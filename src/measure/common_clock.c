@@ -13,6 +13,9 @@
 /* At first so many points, a pause before each, so that a drift has time to show: some 70 ms a round. */
 #define FIRST_POINTS      60
 #define PAUSE_NANOSECONDS 1000000
+/* A busy machine may stretch ping-pongs to milliseconds: a round then ends with fewer points. */
+#define ROUND_SECONDS 0.2
+#define LEAST_POINTS  8
 /* Later so many, at once. */
 #define MORE_POINTS 10
 /* Points that a line is made of. Older ones go: clocks are slewed, and warm up. */
@@ -57,20 +60,31 @@ double moe_clock_own(const moe_clock_t *clock, double common)
 
 /* ---- Ping-pongs ---- */
 
-/* Answers with the own clock. */
-static moe_status_t serve(const moe_clock_t *clock, size_t child, size_t pings, moe_error_t *error)
+/* What a ping says. */
+#define ANSWER 1.0
+#define ENOUGH 0.0
+
+/* Answers with the own clock until the other has enough. */
+static moe_status_t serve(const moe_clock_t *clock, size_t child, moe_error_t *error)
 {
     moe_transport_t *t = clock->transport;
+    double ping = ANSWER;
     moe_status_t status = MOE_OK;
-    for (size_t i = 0; i < pings && status == MOE_OK; i++) {
-        double mine;
-        status = t->ops->exchange_bytes(t, child, NULL, &mine, sizeof mine, error);
-        mine = moe_clock_now(clock);
-        if (status == MOE_OK) {
+    while (status == MOE_OK && ping != ENOUGH) {
+        status = t->ops->exchange_bytes(t, child, NULL, &ping, sizeof ping, error);
+        const double mine = moe_clock_now(clock);
+        if (status == MOE_OK && ping != ENOUGH) {
             status = t->ops->exchange_bytes(t, child, &mine, NULL, sizeof mine, error);
         }
     }
     return status;
+}
+
+static moe_status_t have_enough(const moe_clock_t *clock, size_t server, moe_error_t *error)
+{
+    const double ping = ENOUGH;
+    return clock->transport->ops->exchange_bytes(clock->transport, server, &ping, NULL, sizeof ping,
+                                                 error);
 }
 
 /* How far the server's clock is ahead of this one. */
@@ -78,13 +92,14 @@ static moe_status_t ask(const moe_clock_t *clock, size_t server, size_t pings, m
                         moe_error_t *error)
 {
     moe_transport_t *t = clock->transport;
+    const double ping = ANSWER;
     moe_bounds_t bounds = {.low = -INFINITY, .high = INFINITY};
     moe_status_t status = MOE_OK;
     double first = 0, back = 0;
     for (size_t i = 0; i < pings && status == MOE_OK; i++) {
         double theirs = 0;
         const double sent = moe_clock_now(clock);
-        status = t->ops->exchange_bytes(t, server, &sent, NULL, sizeof sent, error);
+        status = t->ops->exchange_bytes(t, server, &ping, NULL, sizeof ping, error);
         if (status == MOE_OK) {
             status = t->ops->exchange_bytes(t, server, NULL, &theirs, sizeof theirs, error);
         }
@@ -115,29 +130,35 @@ static moe_status_t learn(moe_clock_t *clock, size_t parent, size_t points, bool
     const struct timespec while_clocks_drift = {.tv_nsec = PAUSE_NANOSECONDS};
     moe_transport_t *t = clock->transport;
     moe_status_t status = MOE_OK;
+    const double out_of_time = moe_now() + ROUND_SECONDS;
+    size_t made = 0;
     forget(clock, points);
-    for (size_t i = 0; i < points && status == MOE_OK; i++) {
+    while (status == MOE_OK && made < points && (made < LEAST_POINTS || moe_now() < out_of_time)) {
         if (pause) {
             nanosleep(&while_clocks_drift, NULL);
         }
         status = ask(clock, parent, PINGS, &clock->points[clock->count], error);
         clock->count += status == MOE_OK;
+        made++;
     }
     moe_line_t theirs;
+    if (status == MOE_OK) {
+        status = have_enough(clock, parent, error);
+    }
     if (status == MOE_OK) {
         status = t->ops->exchange_bytes(t, parent, NULL, &theirs, sizeof theirs, error);
     }
     if (status == MOE_OK) {
-        const moe_line_t line = moe_clock_fit(clock->points, clock->count, points);
+        const moe_line_t line = moe_clock_fit(clock->points, clock->count, made);
         clock->line = moe_line_join(&line, &theirs);
     }
     return status;
 }
 
-static moe_status_t teach(const moe_clock_t *clock, size_t child, size_t points, moe_error_t *error)
+static moe_status_t teach(const moe_clock_t *clock, size_t child, moe_error_t *error)
 {
     moe_transport_t *t = clock->transport;
-    const moe_status_t status = serve(clock, child, points * PINGS, error);
+    const moe_status_t status = serve(clock, child, error);
     return status == MOE_OK
                ? t->ops->exchange_bytes(t, child, &clock->line, NULL, sizeof clock->line, error)
                : status;
@@ -149,7 +170,7 @@ static moe_status_t go_round(moe_clock_t *clock, size_t points, bool pause, moe_
     moe_status_t status = MOE_OK;
     for (size_t d = 1; d < size && status == MOE_OK; d *= 2) {
         if (rank < d && rank + d < size) {
-            status = teach(clock, rank + d, points, error);
+            status = teach(clock, rank + d, error);
         } else if (rank >= d && rank < 2 * d) {
             status = learn(clock, rank - d, points, pause, error);
         }
@@ -161,7 +182,6 @@ moe_status_t moe_clock_create(moe_transport_t *transport, moe_time_fn now, void 
                               moe_clock_t **out, moe_error_t *error)
 {
     void *memory;
-    const double start = moe_now();
     moe_status_t status = moe_alloc("the common clock", 1, sizeof **out, &memory, error);
     if (status != MOE_OK) {
         return status;
@@ -170,7 +190,11 @@ moe_status_t moe_clock_create(moe_transport_t *transport, moe_time_fn now, void 
     clock->transport = transport;
     clock->now = now != NULL ? now : monotonic;
     clock->context = context;
-    status = go_round(clock, FIRST_POINTS, true, error);
+    status = transport->ops->barrier(transport, error);
+    const double start = moe_now();
+    if (status == MOE_OK) {
+        status = go_round(clock, FIRST_POINTS, true, error);
+    }
     if (status == MOE_OK) {
         status = transport->ops->barrier(transport, error);
     }
@@ -206,9 +230,10 @@ static moe_status_t measure_error(const moe_clock_t *clock, moe_clock_quality_t 
         const size_t peer = i * others / checked;
         moe_bounds_t seen;
         if (rank == 0) {
-            status = serve(clock, peer, CHECK_PINGS, error);
+            status = serve(clock, peer, error);
         } else if (rank == peer) {
             status = ask(clock, 0, CHECK_PINGS, &seen, error);
+            status = status == MOE_OK ? have_enough(clock, 0, error) : status;
             const double believed = moe_clock_common(clock, seen.at) - seen.at;
             out->error = fabs(seen.low + (seen.high - seen.low) / 2 - believed);
             out->bound = fmax(fabs(seen.high - believed), fabs(seen.low - believed));

@@ -88,7 +88,8 @@ static moe_status_t repeat_by_clock(run_t *run, moe_error_t *error)
     size_t valid = 0;
     bool stop = false;
     while (valid < wanted && !stop && run->round.bad < MOE_ROUND_HOPELESS) {
-        bool late = false, invalid = false;
+        double late = 0;
+        bool invalid = false;
         moe_status_t status = moe_round_start(&run->round, run->transport, &late, error);
         if (status == MOE_OK) {
             status = run_body(run, valid, error);

@@ -20,18 +20,22 @@ moe_status_t moe_round_create(moe_clock_t *clock, moe_round_t *out, moe_error_t 
     return status;
 }
 
-moe_status_t moe_round_start(const moe_round_t *round, moe_transport_t *t, bool *late,
+static double lead_of(const moe_round_t *round)
+{
+    return fmin(round->ahead * round->broadcast, MOE_ROUND_LEAD_SECONDS);
+}
+
+moe_status_t moe_round_start(const moe_round_t *round, moe_transport_t *t, double *late,
                              moe_error_t *error)
 {
-    const double lead = fmin(round->ahead * round->broadcast, MOE_ROUND_LEAD_SECONDS);
-    double start = moe_clock_common(round->clock, moe_clock_now(round->clock)) + lead;
+    double start = moe_clock_common(round->clock, moe_clock_now(round->clock)) + lead_of(round);
     const moe_status_t status = t->ops->broadcast(t, &start, sizeof start, 0, error);
     if (status != MOE_OK) {
         return status;
     }
     const double mine = moe_clock_own(round->clock, start);
     double left = mine - moe_clock_now(round->clock);
-    *late = left <= 0;
+    *late = left < 0 ? -left : 0;
     while (left > 0) {
         if (left > SPIN_SECONDS) {
             sched_yield();
@@ -41,26 +45,27 @@ moe_status_t moe_round_start(const moe_round_t *round, moe_transport_t *t, bool 
     return MOE_OK;
 }
 
-static void adapt(moe_round_t *round, bool invalid)
+static void adapt(moe_round_t *round, double late)
 {
-    round->good = invalid ? 0 : round->good + 1;
-    round->bad = invalid ? round->bad + 1 : 0;
-    if (invalid) {
-        round->ahead = fmin(2 * round->ahead, MOE_ROUND_MOST);
+    round->good = late > 0 ? 0 : round->good + 1;
+    round->bad = late > 0 ? round->bad + 1 : 0;
+    if (late > 0) {
+        const double enough = (lead_of(round) + late) / round->broadcast;
+        round->ahead = fmin(fmax(2 * round->ahead, enough), MOE_ROUND_MOST);
     } else if (round->good % MOE_ROUND_GOOD == 0) {
         round->ahead = fmax(0.9 * round->ahead, MOE_ROUND_LEAST);
     }
 }
 
-moe_status_t moe_round_end(moe_round_t *round, moe_transport_t *t, bool late, bool out_of_time,
+moe_status_t moe_round_end(moe_round_t *round, moe_transport_t *t, double late, bool out_of_time,
                            bool *invalid, bool *stop, moe_error_t *error)
 {
-    size_t flags[] = {late, out_of_time};
-    const moe_status_t status = t->ops->reduce_sizes(t, flags, 2, MOE_MAX, error);
+    double most[] = {late, out_of_time};
+    const moe_status_t status = t->ops->reduce_doubles(t, most, 2, MOE_MAX, error);
     if (status == MOE_OK) {
-        *invalid = flags[0] != 0;
-        *stop = flags[1] != 0;
-        adapt(round, *invalid);
+        *invalid = most[0] > 0;
+        *stop = most[1] > 0;
+        adapt(round, most[0]);
     }
     return status;
 }

@@ -5,15 +5,16 @@
 
 #include "moe/measure.h"
 
-/* The start lies so many broadcasts ahead: doubled after an invalid repetition, a tenth less after
- * MOE_ROUND_GOOD valid ones in a row; and never further than the longest lead. */
-#define MOE_ROUND_FIRST        4.0
-#define MOE_ROUND_LEAST        2.0
-#define MOE_ROUND_MOST         1024.0
+/* The start lies so many broadcasts ahead. After an invalid repetition at least twice as many, and enough
+ * for the rank that was latest; after MOE_ROUND_GOOD valid ones in a row a tenth less. Never further than
+ * the longest lead. */
+#define MOE_ROUND_FIRST        16.0
+#define MOE_ROUND_LEAST        4.0
+#define MOE_ROUND_MOST         4096.0
 #define MOE_ROUND_LEAD_SECONDS 5e-3
 #define MOE_ROUND_GOOD         16
 /* After so many invalid ones in a row it is given up: somebody is late whatever the lead. */
-#define MOE_ROUND_HOPELESS 50
+#define MOE_ROUND_HOPELESS 20
 
 typedef struct moe_round {
     moe_clock_t *clock;
@@ -25,12 +26,13 @@ typedef struct moe_round {
 /* Collective: measures the broadcast. */
 moe_status_t moe_round_create(moe_clock_t *clock, moe_round_t *out, moe_error_t *error);
 
-/* Collective: returns at the common start, or at once on a rank that is late for it. */
-moe_status_t moe_round_start(const moe_round_t *round, moe_transport_t *t, bool *late,
+/* Collective: returns at the common start, or at once on a rank that is late for it. late: seconds; 0: in
+ * time. */
+moe_status_t moe_round_start(const moe_round_t *round, moe_transport_t *t, double *late,
                              moe_error_t *error);
 
 /* Collective, by one all-reduce: whether a rank was late, and whether rank 0 says that time is out. */
-moe_status_t moe_round_end(moe_round_t *round, moe_transport_t *t, bool late, bool out_of_time,
+moe_status_t moe_round_end(moe_round_t *round, moe_transport_t *t, double late, bool out_of_time,
                            bool *invalid, bool *stop, moe_error_t *error);
 
 #endif
