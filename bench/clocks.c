@@ -9,10 +9,11 @@ const char *clocks_sync(const config_t *config)
                                           : "barrier";
 }
 
-/* A barrier lets ranks go about as far apart as a message takes: a clock that is worse aligns worse. */
-static bool is_good_enough(const world_t *world)
+/* A barrier is ceil(log2 P) messages deep, and lets ranks go no further apart than these take: a clock that
+ * is worse aligns worse. */
+static double worst_error(const moe_clock_quality_t *quality)
 {
-    return world->clock_quality.error <= world->broadcast_seconds;
+    return (double)quality->rounds * quality->message;
 }
 
 static void fall_back(world_t *world)
@@ -21,10 +22,10 @@ static void fall_back(world_t *world)
     world->clock_refused = true;
     if (world->all->rank == 0) {
         fprintf(stderr,
-                "moe-a2a %s: --sync round-time: the clocks of the ranks agree to %.1f us only, and "
-                "a broadcast takes %.1f us: repetitions start by barriers instead\n",
+                "moe-a2a %s: --sync round-time: the clocks of the ranks agree to %.2f us only, and "
+                "a barrier aligns them to %.2f us: repetitions start by barriers instead\n",
                 world->config.command->name, world->clock_quality.error * US,
-                world->broadcast_seconds * US);
+                worst_error(&world->clock_quality) * US);
     }
 }
 
@@ -41,7 +42,8 @@ moe_status_t clocks_set_up(world_t *world, moe_error_t *error)
     if (status == MOE_OK) {
         status = moe_clock_broadcast(world->clock, &world->broadcast_seconds, error);
     }
-    if (status == MOE_OK && measure->round_time && !is_good_enough(world)) {
+    if (status == MOE_OK && measure->round_time &&
+        world->clock_quality.error > worst_error(&world->clock_quality)) {
         fall_back(world);
     }
     measure->clock = world->clock_refused ? NULL : world->clock;
@@ -61,7 +63,7 @@ void clocks_print(const world_t *world)
             q->error * US, q->bound * US, q->drift * 1e6, q->seconds, q->rounds,
             q->rounds == 1 ? "" : "s", world->broadcast_seconds * US,
             world->config.measure.round_time ? "this clock (round-time)"
-            : world->clock_refused           ? "barriers: the clock is worse than a broadcast"
+            : world->clock_refused           ? "barriers: the clock aligns worse"
                                              : "themselves: ranks run free");
 }
 
@@ -72,10 +74,10 @@ void clocks_record(const world_t *world, json_t *run)
     if (world->clock == NULL) {
         return;
     }
-    json_t *clock =
-        json_pack("{s:f, s:f, s:f, s:f, s:I, s:f}", "error_us", q->error * US, "bound_us",
-                  q->bound * US, "drift_ppm", q->drift * 1e6, "seconds", q->seconds, "rounds",
-                  (json_int_t)q->rounds, "broadcast_us", world->broadcast_seconds * US);
+    json_t *clock = json_pack("{s:f, s:f, s:f, s:f, s:f, s:I, s:f}", "error_us", q->error * US,
+                              "bound_us", q->bound * US, "message_us", q->message * US, "drift_ppm",
+                              q->drift * 1e6, "seconds", q->seconds, "rounds",
+                              (json_int_t)q->rounds, "broadcast_us", world->broadcast_seconds * US);
     if (world->clock_refused) {
         json_object_set_new(clock, "refused", json_true());
     }

@@ -47,6 +47,7 @@ double moe_clock_own(const moe_clock_t *clock, double common);
 typedef struct moe_clock_quality {
     double error;   /* of the common clock against rank 0's, by the middle of the bounds */
     double bound;   /* the error cannot have been more, whatever directions of messages do */
+    double message; /* half the width of the bounds: about what a message takes one way */
     double drift;   /* largest that was believed, as a ratio: 1e-6 is 1 us in a second */
     double seconds; /* that creating the clock took */
     size_t rounds;

@@ -236,6 +236,7 @@ static moe_status_t measure_error(const moe_clock_t *clock, moe_clock_quality_t 
             status = status == MOE_OK ? have_enough(clock, 0, error) : status;
             const double believed = moe_clock_common(clock, seen.at) - seen.at;
             out->error = fabs(seen.low + (seen.high - seen.low) / 2 - believed);
+            out->message = (seen.high - seen.low) / 2;
             out->bound = fmax(fabs(seen.high - believed), fabs(seen.low - believed));
         }
     }
@@ -247,13 +248,17 @@ moe_status_t moe_clock_check(moe_clock_t *clock, moe_clock_quality_t *out, moe_e
     moe_transport_t *t = clock->transport;
     moe_clock_quality_t quality = {.drift = fabs(clock->line.drift), .seconds = clock->seconds};
     moe_status_t status = measure_error(clock, &quality, error);
-    double values[] = {quality.error, quality.bound, quality.drift, quality.seconds};
+    double values[] = {quality.error, quality.bound, quality.message, quality.drift,
+                       quality.seconds};
     if (status == MOE_OK) {
         status = t->ops->reduce_doubles(t, values, sizeof values / sizeof *values, MOE_MAX, error);
     }
     if (status == MOE_OK) {
-        *out = (moe_clock_quality_t){
-            .error = values[0], .bound = values[1], .drift = values[2], .seconds = values[3]};
+        *out = (moe_clock_quality_t){.error = values[0],
+                                     .bound = values[1],
+                                     .message = values[2],
+                                     .drift = values[3],
+                                     .seconds = values[4]};
         for (size_t d = 1; d < t->size; d *= 2) {
             out->rounds++;
         }
