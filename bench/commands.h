@@ -11,6 +11,6 @@ typedef struct command_entry {
 } command_entry_t;
 
 extern const command_entry_t layer_command, iteration_command, alltoallv_command, pattern_command,
-    models_command, info_command;
+    models_command, launches_command, info_command;
 
 #endif

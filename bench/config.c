@@ -368,6 +368,9 @@ static moe_status_t read_measure(config_t *c, moe_error_t *error)
         }
         m->min_reps = m->max_reps; /* a cap below the default floor is meant */
     }
+    if (status == MOE_OK && c->options.given[OPT_LAUNCH]) {
+        status = read_size(c, OPT_LAUNCH, 1, MAX_REPS, &c->launch, error);
+    }
     if (status == MOE_OK) {
         status = read_sync(c, error);
     }

@@ -7,8 +7,8 @@
 #include "world.h"
 
 static const command_entry_t *const commands[] = {
-    &iteration_command, &layer_command,  &alltoallv_command,
-    &pattern_command,   &models_command, &info_command,
+    &iteration_command, &layer_command,    &alltoallv_command, &pattern_command,
+    &models_command,    &launches_command, &info_command,
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 

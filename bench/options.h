@@ -65,6 +65,7 @@ typedef enum option_id {
     OPT_CI,
     OPT_SYNC,
     OPT_CHECK,
+    OPT_LAUNCH,
     /* output */
     OPT_JSON,
     OPT_CSV,

@@ -102,6 +102,36 @@ moe_status_t moe_summarise(const double *values, size_t n, moe_summary_t *out, m
  * binomial. false where n is too small. n=6: 1-6, 10: 2-9, 20: 6-15, 100: 40-61, 1000: 469-532. */
 bool moe_median_ranks(size_t n, double confidence, size_t *low, size_t *high);
 
+/* ---- Several launches of the same ----
+ * What differs between launches (where ranks are placed, what memory they get, who else is there) is in no
+ * interval of one launch. Launches are compared by the test of Kruskal and Wallis (JASA 47, 1952, doi
+ * 10.1080/01621459.1952.10483441), with the correction for ties and the chi-squared law: no distribution
+ * is assumed, but repetitions that do not depend on each other are.
+ *
+ * Launches differ where both hold: p < MOE_LAUNCH_P, and the largest and the smallest launch median are
+ * further apart than MOE_LAUNCH_SPREAD of the median: less does not matter to a figure. */
+#define MOE_LAUNCH_LEAST  6 /* repetitions of each launch: with fewer the law is not chi-squared */
+#define MOE_LAUNCH_P      0.001
+#define MOE_LAUNCH_SPREAD 0.025
+
+typedef struct moe_launches {
+    size_t launches, reps; /* reps: of all */
+    moe_summary_t medians; /* of the launches' medians; its interval, from 6 launches on, is the one
+                              that holds for the next launch too */
+    double spread;         /* (largest - smallest launch median) / their median: between launches */
+    bool has_within;
+    double within; /* median over launches of half the 95 % interval / median: within one */
+    bool tested;   /* two launches and more, MOE_LAUNCH_LEAST repetitions in each */
+    double h, p;   /* p = 1 where it was not tested */
+    bool differ;
+} moe_launches_t;
+
+/* values[l][counts[l]]: repetitions of launch l; counts > 0. */
+moe_status_t moe_launches_of(const double *const *values, const size_t *counts, size_t launches,
+                             moe_launches_t *out, moe_error_t *error);
+/* P(X > value), X chi-squared with so many degrees of freedom. */
+double moe_chi_squared_above(double value, size_t degrees);
+
 /* ---- Repetitions ---- */
 
 typedef struct moe_measure_spec {
