@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "alternate.h"
+#include "clocks.h"
 #include "commands.h"
 #include "link.h"
 #include "measured.h"
@@ -32,12 +33,13 @@ static const command_t command = {
 
 static moe_status_t repeat(void *context, double *seconds, moe_error_t *error)
 {
-    const raw_run_t *run = context;
+    raw_run_t *run = context;
     moe_transport_t *t = run->world->all;
     moe_status_t status = MOE_OK;
     seconds[RAW_SCHEDULE] = 0;
     if (run->algorithm->schedule != NULL) {
         const double start = moe_now();
+        run->began[RAW_SCHEDULE] = start;
         status = moe_raw_schedule(run->raw, error);
         seconds[RAW_SCHEDULE] = moe_now() - start;
         if (status == MOE_OK && !run->world->config.measure.free_running) {
@@ -49,6 +51,7 @@ static moe_status_t repeat(void *context, double *seconds, moe_error_t *error)
         status = moe_raw_run(run->raw, error);
     }
     seconds[RAW_EXCHANGE] = moe_now() - start;
+    run->began[RAW_EXCHANGE] = start;
     return status;
 }
 
@@ -86,9 +89,11 @@ static moe_status_t run_algorithm(raw_run_t *run, size_t *all_errors, moe_error_
     }
     if (status == MOE_OK) {
         *all_errors += run->errors;
+        w->began = run->began;
         status =
             measured_series(w, label, RAW_COLUMNS, RAW_EXCHANGE + 1, repeat, run, &series, error);
     }
+    w->began = NULL;
     if (status == MOE_OK) {
         status = report_raw(run, &series, error);
     }
@@ -178,6 +183,7 @@ static moe_status_t announce(world_t *w, const raw_source_matrix_t *source, cons
         } else {
             print_raw_heading(w, &place);
         }
+        clocks_print(w);
         link_describe(link, line, sizeof line);
         if (w->config.source != RAW_PAIRS || link->bandwidth > 0) {
             fprintf(w->table, "link      %s\n", line);
@@ -187,6 +193,7 @@ static moe_status_t announce(world_t *w, const raw_source_matrix_t *source, cons
         }
     }
     json_t *record = run_record(&w->config, &place, source->routed ? &source->census : NULL);
+    clocks_record(w, record);
     json_object_set_new(record, "source", json_string(names[w->config.source]));
     json_t *rate = link_record(link);
     if (rate != NULL) {

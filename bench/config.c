@@ -325,11 +325,12 @@ static moe_status_t read_sync(config_t *c, moe_error_t *error)
     const char *text = c->options.value[OPT_SYNC];
     const bool raw = (c->command->groups & GROUP_RAW) != 0;
     c->measure.free_running = raw && strcmp(text, "none") == 0;
-    if (c->measure.free_running || strcmp(text, "barrier") == 0) {
+    c->measure.round_time = strcmp(text, "round-time") == 0;
+    if (c->measure.free_running || c->measure.round_time || strcmp(text, "barrier") == 0) {
         return MOE_OK;
     }
-    return moe_fail(error, MOE_BAD_INPUT, "--sync %s: there is barrier%s", text,
-                    raw ? " and none" : "");
+    return moe_fail(error, MOE_BAD_INPUT, "--sync %s: there is %s", text,
+                    raw ? "barrier, round-time and none" : "barrier and round-time");
 }
 
 static moe_status_t read_measure(config_t *c, moe_error_t *error)
@@ -362,6 +363,9 @@ static moe_status_t read_measure(config_t *c, moe_error_t *error)
                             m->min_reps, m->max_reps);
         }
         m->min_reps = m->max_reps; /* a cap below the default floor is meant */
+    }
+    if (status == MOE_OK && c->options.given[OPT_LAUNCH]) {
+        status = read_size(c, OPT_LAUNCH, 1, MAX_REPS, &c->launch, error);
     }
     if (status == MOE_OK) {
         status = read_sync(c, error);

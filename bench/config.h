@@ -63,6 +63,7 @@ typedef struct config {
 
     moe_measure_spec_t measure;
     double timeout;
+    size_t launch; /* 0: not one of several */
     moe_check_t check;
 
     bool alternate; /* algorithms in turn within a repetition */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clocks.h"
 #include "commands.h"
 #include "iteration_report.h"
 #include "moe/system.h"
@@ -178,10 +179,13 @@ static moe_status_t announce(iteration_run_t *run, moe_error_t *error)
     place.compute = run->compute->description;
     if (w->table != NULL) {
         print_heading(w->table, &w->config, &place, &census);
+        clocks_print(w);
         print_timeline(run);
         print_iteration_columns(w->table);
     }
-    return moe_recorder_write(w->recorder, run_record(&w->config, &place, &census), error);
+    json_t *record = run_record(&w->config, &place, &census);
+    clocks_record(w, record);
+    return moe_recorder_write(w->recorder, record, error);
 }
 
 static moe_status_t prepare_run(iteration_run_t *run, moe_error_t *error)

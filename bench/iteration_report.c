@@ -1,5 +1,7 @@
 #include "iteration_report.h"
 
+#include "clocks.h"
+
 static const char *const share_names[SHARES] = {"a2a", "serial", "exposed"};
 
 static const char *pass_name(const config_t *c)
@@ -38,7 +40,7 @@ void print_iteration_columns(FILE *out)
 void print_outcome(const iteration_run_t *run, const outcome_t *o, const moe_series_t *series)
 {
     FILE *out = run->world->table;
-    char whole[64];
+    char whole[64], invalid[48];
     format_interval(whole, sizeof whole, &o->whole, 1e3, 2);
     fprintf(out, "%-16s %-12s %-26s", o->style->name, o->algorithm, whole);
     for (int p = 0; p < MOE_PARTS; p++) {
@@ -55,8 +57,8 @@ void print_outcome(const iteration_run_t *run, const outcome_t *o, const moe_ser
         }
         fprintf(out, " %-20s", share);
     }
-    fprintf(out, " %zu (%zu of %zu)%s\n", o->slowest, o->slowest_times, series->reps,
-            series_remarks(series, &o->whole));
+    fprintf(out, " %zu (%zu of %zu)%s%s\n", o->slowest, o->slowest_times, series->reps,
+            series_remarks(series, &o->whole), clocks_remark(series, invalid, sizeof invalid));
     fflush(out);
 }
 

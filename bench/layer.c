@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clocks.h"
 #include "commands.h"
 #include "layer_summary.h"
 #include "layers.h"
@@ -98,6 +99,7 @@ static void print_line(const style_run_t *run, moe_layer_column_t column,
     FILE *out = run->world->table;
     char times[64], p99[24], useful[24] = "", wire[24] = "", padding[24] = "", algbw[24] = "",
                              busbw[24] = "";
+    char invalid[48];
     moe_bytes_t bytes;
     size_t last;
     const size_t slowest = moe_series_slowest(series, column, &last);
@@ -115,12 +117,13 @@ static void print_line(const style_run_t *run, moe_layer_column_t column,
         const double port = moe_flow_busbw(flow, summary->median);
         format_or_na(busbw, sizeof busbw, port > 0, port / 1e9, 3);
     }
-    fprintf(out, "%-16s %-12s %-9s %10s %10s %8s  %-34s %10s %8s %8s %7zu%s\n", run->style->name,
+    fprintf(out, "%-16s %-12s %-9s %10s %10s %8s  %-34s %10s %8s %8s %7zu%s%s\n", run->style->name,
             run->algorithm->name, moe_layer_column_name(column), useful, wire, padding, times, p99,
             algbw, busbw, slowest,
             column == MOE_LAYER_TOTAL ? series_remarks(series, summary)
             : summary->trend.drifts   ? "  drifts"
-                                      : "");
+                                      : "",
+            column == MOE_LAYER_TOTAL ? clocks_remark(series, invalid, sizeof invalid) : "");
 }
 
 static void add_bandwidths(json_t *record, const moe_flow_t *flow, double seconds)
@@ -307,9 +310,12 @@ static moe_status_t announce(world_t *w, const layer_set_t *set, moe_error_t *er
     place.transport_version = version;
     if (w->table != NULL) {
         print_heading(w->table, &w->config, &place, &census);
+        clocks_print(w);
         print_columns(w->table);
     }
-    return moe_recorder_write(w->recorder, run_record(&w->config, &place, &census), error);
+    json_t *record = run_record(&w->config, &place, &census);
+    clocks_record(w, record);
+    return moe_recorder_write(w->recorder, record, error);
 }
 
 static moe_status_t run_layer(world_t *w, moe_error_t *error)

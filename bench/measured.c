@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "binding.h"
+#include "clocks.h"
 #include "gpu.h"
 
 #include "moe/system.h"
@@ -26,12 +27,13 @@ moe_status_t measured_series(world_t *world, const char *label, size_t columns, 
                              moe_repeat_fn body, void *context, moe_series_t *out,
                              moe_error_t *error)
 {
+    moe_measure_spec_t spec = world->config.measure;
     watched_t watched = {.world = world, .label = label, .body = body, .context = context};
     world->doing = label;
     world_progress(world, "measuring %s, at most %g s ...", label,
                    world->config.measure.max_seconds);
-    return moe_measure(world->all, &world->config.measure, columns, deciding, repeat_watched,
-                       &watched, out, error);
+    spec.began = world->began;
+    return moe_measure(world->all, &spec, columns, deciding, repeat_watched, &watched, out, error);
 }
 
 static const char *host_of(const void *context, size_t rank)
@@ -78,9 +80,10 @@ moe_status_t write_raw(world_t *world, const char *style, const char *algorithm,
     return moe_recorder_write(world->recorder, record, error);
 }
 
-/* One rank's line: medians of its time and of its wait for the last, times it was last itself. */
+/* One rank's line: medians of its time, of its wait for the last to end, and of how much later than the
+ * first it began; times it was last to end itself. */
 typedef struct rank_line {
-    double median, wait;
+    double median, wait, late;
     size_t slowest;
 } rank_line_t;
 
@@ -90,7 +93,7 @@ static moe_status_t own_line(const world_t *world, const moe_series_t *series, s
     const double *own = moe_series_column(series, series->own, column);
     const double *max = moe_series_column(series, series->max, column);
     const uint32_t *slowest = series->slowest + column * series->capacity + series->warmup;
-    moe_summary_t time, wait;
+    moe_summary_t time, wait, late;
     double *waits = NULL;
     moe_status_t status =
         moe_alloc("rank figures", series->reps, sizeof *waits, (void **)&waits, error);
@@ -109,6 +112,11 @@ static moe_status_t own_line(const world_t *world, const moe_series_t *series, s
     if (status == MOE_OK) {
         out->median = time.median;
         out->wait = wait.median;
+    }
+    if (status == MOE_OK && series->arrivals) {
+        status = moe_summarise(moe_series_column(series, series->late, column), series->reps, &late,
+                               error);
+        out->late = status == MOE_OK ? late.median : 0;
     }
     free(waits);
     return status;
@@ -144,6 +152,9 @@ moe_status_t write_ranks(world_t *world, const char *style, const char *algorith
             "algorithm", algorithm, "phase", phase, "rank", (json_int_t)r, "host", world->hosts[r],
             "median_us", every[r].median * 1e6, "wait_us", every[r].wait * 1e6, "slowest_count",
             (json_int_t)every[r].slowest, "reps", (json_int_t)series->reps);
+        if (series->arrivals) {
+            json_object_set_new(record, "late_us", json_real(every[r].late * 1e6));
+        }
         status = moe_recorder_write(world->recorder, record, error);
     }
     free(every);
@@ -168,6 +179,7 @@ moe_status_t add_series(json_t *record, const moe_series_t *series, size_t colum
         json_object_set_new(record, "drift", json_real(summary->trend.change));
         json_object_set_new(record, "drifts", json_boolean(summary->trend.drifts));
     }
+    clocks_add_series(record, series);
     return MOE_OK;
 }
 

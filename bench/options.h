@@ -72,6 +72,7 @@ typedef enum option_id {
     OPT_CI,
     OPT_SYNC,
     OPT_CHECK,
+    OPT_LAUNCH,
     /* output */
     OPT_JSON,
     OPT_CSV,

@@ -117,10 +117,12 @@ static const option_row_t rows[OPTIONS] = {
     {OPT_CI, "ci", "PERCENT", GROUP_MEASURE, "2.5",
      "Converged when half the 95 % interval is at most so much of the median"},
     {OPT_SYNC, "sync", "HOW", GROUP_MEASURE, "barrier",
-     "Common start of a repetition: barrier; or none (alltoallv): ranks run free, and the wait for "
-     "late ones is in the time"},
+     "Common start of a repetition: barrier, or round-time (by a common clock); or none "
+     "(alltoallv): ranks run free, and the wait for late ones is in the time"},
     {OPT_CHECK, "check", "HOW", GROUP_MEASURE, "full",
      "full (every byte), sample (every 16th row), off; never inside the timed loop"},
+    {OPT_LAUNCH, "launch", "N", GROUP_MEASURE, NULL,
+     "Number of this launch of several, for the record: tools/launches gives it"},
     {OPT_JSON, "json", "FILE", GROUP_OUTPUT | GROUP_LIST, NULL,
      "Append records as JSON Lines; - is stdout"},
     {OPT_CSV, "csv", "FILE", GROUP_OUTPUT, NULL, "Append records as CSV; - is stdout"},

@@ -143,8 +143,10 @@ json_t *run_record(const config_t *config, const run_place_t *place,
     if (place->compute != NULL) {
         json_object_set_new(run, "compute", json_string(place->compute));
     }
+    if (config->launch > 0) {
+        json_object_set_new(run, "launch", json_integer((json_int_t)config->launch));
+    }
     if (config->command->groups & GROUP_MEASURE) {
-        json_object_set_new(run, "sync", json_string(config->options.value[OPT_SYNC]));
         json_object_set_new(run, "check", json_string(config->options.value[OPT_CHECK]));
     }
     if (report == NULL) {

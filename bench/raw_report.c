@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "clocks.h"
 #include "measured.h"
 
 #define STYLE "raw"
@@ -28,25 +29,48 @@ static void algorithm_label(const raw_run_t *run, char *text, size_t size)
              other ? ")" : "");
 }
 
+/* Medians over repetitions: from the first rank's start to the last one's, and from there to the end. */
+typedef struct arrivals {
+    double wait, transfer;
+} arrivals_t;
+
+static moe_status_t arrivals_of(const moe_series_t *series, raw_column_t column, arrivals_t *out,
+                                moe_error_t *error)
+{
+    moe_summary_t wait, transfer;
+    moe_status_t status = moe_summarise(moe_series_column(series, series->wait, (size_t)column),
+                                        series->reps, &wait, error);
+    if (status == MOE_OK) {
+        status = moe_summarise(moe_series_column(series, series->transfer, (size_t)column),
+                               series->reps, &transfer, error);
+    }
+    if (status == MOE_OK) {
+        *out = (arrivals_t){.wait = wait.median, .transfer = transfer.median};
+    }
+    return status;
+}
+
 /* ---- The table ---- */
 
 void print_raw_columns(const world_t *w)
 {
     const bool sweep = w->config.source == RAW_SIZES;
-    fprintf(w->table, "\n%12s  %-19s %-34s %10s %10s %8s %8s %10s %6s %7s %6s %12s\n", "size",
+    fprintf(w->table, "\n%12s  %-19s %-34s %10s %10s %8s %8s %10s %6s %7s %6s %12s%s\n", "size",
             "algorithm", "median us [95 % interval]", "min us", "p99 us", "algbw", "busbw",
-            "bound us", "eff.", "slowest", "errors", "schedule us");
+            "bound us", "eff.", "slowest", "errors", "schedule us",
+            w->config.measure.clock != NULL ? "    wait us  transfer" : "");
     fprintf(w->table, "%12s  %-19s %-34s %10s %10s %8s %8s %10s %6s %7s %6s %12s\n",
             sweep ? "bytes a pair" : "most sent", "", "", "", "", "GB/s", "GB/s", "", "%", "rank",
             "", "");
 }
 
 static void print_line(const raw_run_t *run, const moe_series_t *series,
-                       const moe_summary_t times[RAW_COLUMNS])
+                       const moe_summary_t times[RAW_COLUMNS], const arrivals_t *arrivals)
 {
     const moe_summary_t *t = &times[RAW_EXCHANGE];
     char label[40], median[64], p99[24], busbw[24], bound[24], efficiency[24], errors[24],
         schedule[24] = "";
+    char invalid[48], aligned[32] = "";
     double least;
     size_t last;
     const bool bounded = bound_of(run, &least);
@@ -63,11 +87,15 @@ static void print_line(const raw_run_t *run, const moe_series_t *series,
     if (run->algorithm->schedule != NULL) {
         snprintf(schedule, sizeof schedule, "%.1f", times[RAW_SCHEDULE].median * 1e6);
     }
+    if (series->arrivals) {
+        snprintf(aligned, sizeof aligned, " %10.1f %9.1f", arrivals->wait * 1e6,
+                 arrivals->transfer * 1e6);
+    }
     fprintf(run->world->table,
-            "%12zu  %-19s %-34s %10.1f %10s %8.3f %8s %10s %6s %7zu %6s %12s%s\n", run->size, label,
-            median, t->min * 1e6, p99, moe_flow_algbw(&run->flow, t->median) / 1e9, busbw, bound,
-            efficiency, moe_series_slowest(series, RAW_EXCHANGE, &last), errors, schedule,
-            series_remarks(series, t));
+            "%12zu  %-19s %-34s %10.1f %10s %8.3f %8s %10s %6s %7zu %6s %12s%s%s%s\n", run->size,
+            label, median, t->min * 1e6, p99, moe_flow_algbw(&run->flow, t->median) / 1e9, busbw,
+            bound, efficiency, moe_series_slowest(series, RAW_EXCHANGE, &last), errors, schedule,
+            aligned, series_remarks(series, t), clocks_remark(series, invalid, sizeof invalid));
     fflush(run->world->table);
 }
 
@@ -109,6 +137,12 @@ static moe_status_t record_line(const raw_run_t *run, raw_column_t column,
                             json_integer((json_int_t)run->bytes_per_pair));
     }
     moe_status_t status = add_series(record, series, column, summary, error);
+    if (status == MOE_OK && series->arrivals) {
+        arrivals_t arrivals = {0};
+        status = arrivals_of(series, column, &arrivals, error);
+        json_object_set_new(record, "wait_us", json_real(arrivals.wait * 1e6));
+        json_object_set_new(record, "transfer_us", json_real(arrivals.transfer * 1e6));
+    }
     if (status != MOE_OK) {
         json_decref(record);
         return status;
@@ -142,8 +176,12 @@ moe_status_t report_raw(const raw_run_t *run, const moe_series_t *series, moe_er
             status = write_ranks(w, STYLE, name, phases[c], series, (size_t)c, error);
         }
     }
+    arrivals_t arrivals = {0};
+    if (status == MOE_OK && w->table != NULL && series->arrivals) {
+        status = arrivals_of(series, RAW_EXCHANGE, &arrivals, error);
+    }
     if (status == MOE_OK && w->table != NULL) {
-        print_line(run, series, times);
+        print_line(run, series, times, &arrivals);
     }
     return status;
 }

@@ -19,6 +19,7 @@ typedef struct raw_run {
     moe_raw_t *raw;
     const moe_algorithm_ops_t *algorithm;
     size_t errors;
+    double began[RAW_COLUMNS]; /* of the repetition under way: what moe_now() showed */
 } raw_run_t;
 
 void print_raw_columns(const world_t *world);

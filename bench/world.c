@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "binding.h"
+#include "clocks.h"
 #include "gpu.h"
 #include "launcher.h"
 #include "moe/system.h"
@@ -240,12 +241,18 @@ static moe_status_t set_up(world_t *world, moe_error_t *error)
                                                  &world->watchdog, error),
                              error);
     }
+    if (status == MOE_OK) {
+        world->doing = "the comparison of clocks";
+        status = clocks_set_up(world, error);
+        world->doing = "set-up";
+    }
     return status;
 }
 
 static void tear_down(world_t *world)
 {
     moe_watchdog_destroy(world->watchdog);
+    moe_clock_destroy(world->clock);
     moe_recorder_destroy(world->recorder);
     if (world->replicas != NULL) {
         world->replicas->ops->destroy(world->replicas);

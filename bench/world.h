@@ -22,8 +22,13 @@ typedef struct world {
     moe_device_t *device;
     moe_recorder_t *recorder; /* rank 0 only */
     moe_watchdog_t *watchdog;
-    FILE *table;     /* where rank 0 prints; NULL: nothing is printed here */
-    FILE *own_table; /* the same, where it is a file of this run's alone */
+    moe_clock_t *clock; /* common; NULL: none was needed */
+    moe_clock_quality_t clock_quality;
+    double broadcast_seconds;
+    bool clock_refused;  /* it is worse than a barrier, which is used instead */
+    const double *began; /* where the body that is measured writes starts; see moe_measure_spec_t */
+    FILE *table;         /* where rank 0 prints; NULL: nothing is printed here */
+    FILE *own_table;     /* the same, where it is a file of this run's alone */
     size_t nodes, ranks_per_node;
     size_t ranks_here; /* ranks on this rank's node */
     size_t node;

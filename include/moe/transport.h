@@ -96,6 +96,11 @@ typedef struct moe_transport_ops {
                                  moe_error_t *error); /* all ranks get the result */
     moe_status_t (*reduce_doubles)(moe_transport_t *t, double *values, size_t count,
                                    moe_reduce_t how, moe_error_t *error);
+    /* A message of control to and from one peer (not this rank), both of `bytes` bytes; where `send`
+     * or `recv` is NULL, the other way only. Of the two ranks alone, and not while messages of rows
+     * are under way. Returns when `recv` has arrived, and `send` may be written again. */
+    moe_status_t (*exchange_bytes)(moe_transport_t *t, size_t peer, const void *send, void *recv,
+                                   size_t bytes, moe_error_t *error);
     /* A handle for the ranks that gave the same color (0 or more), ordered by their rank here. */
     moe_status_t (*split)(moe_transport_t *t, int color, moe_transport_t **out, moe_error_t *error);
     /* Ranks that share memory with this one get the same *node, counted from 0 by lowest rank. */

@@ -34,7 +34,8 @@ moe_status_t moe_series_reserve(moe_series_t *series, size_t repetitions, size_t
     const size_t half_more = series->capacity + series->capacity / 2;
     size_t capacity = repetitions > half_more ? repetitions : half_more;
     capacity = capacity < most ? capacity : most;
-    double **const doubles[] = {&series->max, &series->min, &series->mean, &series->own};
+    double **const doubles[] = {&series->max,  &series->min,      &series->mean, &series->own,
+                                &series->wait, &series->transfer, &series->late};
     enum { DOUBLES = sizeof doubles / sizeof doubles[0] };
     void *grown[DOUBLES + 1] = {NULL};
     const size_t used = series->warmup + series->reps, columns = series->columns;
@@ -66,6 +67,7 @@ moe_status_t moe_series_reserve(moe_series_t *series, size_t repetitions, size_t
 void moe_series_batch_destroy(moe_series_batch_t *batch)
 {
     free(batch->own);
+    free(batch->began);
     free(batch->work);
     free(batch->ranks);
     *batch = (moe_series_batch_t){0};
@@ -82,6 +84,9 @@ moe_status_t moe_series_batch_reserve(moe_series_batch_t *batch, size_t columns,
     const size_t values = columns * sizeof(double);
     moe_status_t status = moe_alloc(what, count, values, (void **)&batch->own, error);
     if (status == MOE_OK) {
+        status = moe_alloc(what, count, values, (void **)&batch->began, error);
+    }
+    if (status == MOE_OK) {
         status = moe_alloc(what, count, values, (void **)&batch->work, error);
     }
     if (status == MOE_OK) {
@@ -93,6 +98,7 @@ moe_status_t moe_series_batch_reserve(moe_series_batch_t *batch, size_t columns,
     }
     batch->room = count;
     memset(batch->own, 0, count * values); /* no page faults between repetitions */
+    memset(batch->began, 0, count * values);
     return MOE_OK;
 }
 
@@ -149,6 +155,51 @@ static moe_status_t find_slowest(moe_series_t *series, moe_transport_t *transpor
     return MOE_OK;
 }
 
+/* Reduces `values` into `out`, both [count][columns] of the batch. */
+static moe_status_t extreme(const double *values, double *out, size_t count,
+                            moe_transport_t *transport, moe_reduce_t how, moe_error_t *error)
+{
+    memcpy(out, values, count * sizeof *values);
+    return transport->ops->reduce_doubles(transport, out, count, how, error);
+}
+
+/* Out of when columns began and how long they took. Times of the common clock are below 1e9 s: as doubles
+ * they differ by 0.1 us at most, those of a host that is up for 12 days by 0.2 ns. */
+static moe_status_t append_arrivals(moe_series_t *series, moe_transport_t *transport,
+                                    moe_series_batch_t *batch, moe_error_t *error)
+{
+    const size_t values = batch->count * series->columns;
+    double *memory, *const began = batch->began;
+    moe_status_t status =
+        moe_alloc("arrivals", values, 3 * sizeof *memory, (void **)&memory, error);
+    if (status != MOE_OK) {
+        return status;
+    }
+    double *const first = memory, *const last = first + values, *const end = last + values;
+    for (size_t i = 0; i < values; i++) {
+        batch->work[i] = began[i] + batch->own[i];
+    }
+    status = extreme(batch->work, end, values, transport, MOE_MAX, error);
+    if (status == MOE_OK) {
+        status = extreme(began, first, values, transport, MOE_MIN, error);
+    }
+    if (status == MOE_OK) {
+        status = extreme(began, last, values, transport, MOE_MAX, error);
+    }
+    for (size_t i = 0; i < values; i++) {
+        began[i] -= first[i];
+        end[i] -= last[i];
+        last[i] -= first[i];
+    }
+    if (status == MOE_OK) {
+        scatter(series, series->late, began, batch->count);
+        scatter(series, series->transfer, end, batch->count);
+        scatter(series, series->wait, last, batch->count);
+    }
+    free(memory);
+    return status;
+}
+
 moe_status_t moe_series_append(moe_series_t *series, moe_transport_t *transport,
                                moe_series_batch_t *batch, moe_error_t *error)
 {
@@ -161,6 +212,9 @@ moe_status_t moe_series_append(moe_series_t *series, moe_transport_t *transport,
     }
     if (status == MOE_OK) {
         status = reduce_into(series, series->mean, transport, batch, MOE_SUM, error);
+    }
+    if (status == MOE_OK && series->arrivals) {
+        status = append_arrivals(series, transport, batch, error);
     }
     if (status != MOE_OK) {
         return status;
@@ -182,6 +236,9 @@ void moe_series_destroy(moe_series_t *series)
     free(series->mean);
     free(series->slowest);
     free(series->own);
+    free(series->wait);
+    free(series->transfer);
+    free(series->late);
     *series = (moe_series_t){0};
 }
 

@@ -14,6 +14,7 @@ typedef struct moe_series_batch {
     size_t count, room; /* repetitions in it; repetitions that fit */
     bool warm;
     double *own;
+    double *began; /* common time, where arrivals are noted; not reduced */
     double *work;
     size_t *ranks;
 } moe_series_batch_t;

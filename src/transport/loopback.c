@@ -73,6 +73,7 @@ static const moe_transport_ops_t loopback_ops = {
     .max_size = moe_loopback_max_size,
     .reduce_sizes = moe_loopback_reduce_sizes,
     .reduce_doubles = moe_loopback_reduce_doubles,
+    .exchange_bytes = moe_loopback_exchange_bytes,
     .split = moe_loopback_split,
     .nodes = loopback_nodes,
     .version = loopback_version,

@@ -107,6 +107,9 @@ moe_status_t moe_loopback_start_send(moe_transport_t *t, const void *rows, size_
 moe_status_t moe_loopback_start_recv(moe_transport_t *t, void *rows, size_t count,
                                      moe_row_type_t row, size_t from, moe_error_t *error);
 moe_status_t moe_loopback_finish(moe_transport_t *t, moe_error_t *error);
+/* Of the same mailboxes: nothing else may be under way between the two. */
+moe_status_t moe_loopback_exchange_bytes(moe_transport_t *t, size_t peer, const void *send,
+                                         void *recv, size_t bytes, moe_error_t *error);
 moe_status_t moe_loopback_finish_but(moe_transport_t *t, size_t latest, moe_error_t *error);
 /* Takes back what the other side has not met, and frees all. */
 void moe_loopback_drop_messages(moe_transport_t *t);

@@ -212,6 +212,17 @@ moe_status_t moe_loopback_finish(moe_transport_t *t, moe_error_t *error)
     return moe_loopback_finish_but(t, 0, error);
 }
 
+moe_status_t moe_loopback_exchange_bytes(moe_transport_t *t, size_t peer, const void *send,
+                                         void *recv, size_t bytes, moe_error_t *error)
+{
+    const moe_row_type_t row = {.bytes = bytes};
+    moe_status_t status =
+        send != NULL ? moe_loopback_start_send(t, send, 1, row, peer, error) : MOE_OK;
+    if (status == MOE_OK && recv != NULL)
+        status = moe_loopback_start_recv(t, recv, 1, row, peer, error);
+    return status == MOE_OK ? moe_loopback_finish(t, error) : status;
+}
+
 void moe_loopback_drop_messages(moe_transport_t *t)
 {
     moe_loopback_state_t *state = t->state;

@@ -155,6 +155,7 @@ static const moe_transport_ops_t mpi_ops = {
     .max_size = moe_mpi_max_size,
     .reduce_sizes = moe_mpi_reduce_sizes,
     .reduce_doubles = moe_mpi_reduce_doubles,
+    .exchange_bytes = moe_mpi_exchange_bytes,
     .split = moe_mpi_split,
     .nodes = moe_mpi_nodes,
     .version = mpi_version,

@@ -11,6 +11,9 @@
 /* Control data are small: whatever is longer is a mistake of the caller. */
 #define CONTROL_REMEDY "this is more than a control message may hold"
 
+/* Rows travel under another tag. */
+#define CONTROL_TAG 1
+
 static MPI_Comm comm_of(const moe_transport_t *t)
 {
     const moe_mpi_state_t *state = t->state;
@@ -132,6 +135,25 @@ moe_status_t moe_mpi_reduce_doubles(moe_transport_t *t, double *values, size_t c
                                     moe_reduce_t how, moe_error_t *error)
 {
     return reduce(t, values, count, MPI_DOUBLE, how, error);
+}
+
+moe_status_t moe_mpi_exchange_bytes(moe_transport_t *t, size_t peer, const void *send, void *recv,
+                                    size_t bytes, moe_error_t *error)
+{
+    int n = 0;
+    const moe_status_t status = moe_mpi_int(bytes, "bytes to exchange", CONTROL_REMEDY, &n, error);
+    if (status != MOE_OK)
+        return status;
+    if (recv == NULL)
+        return moe_mpi_check(MPI_Send(send, n, MPI_BYTE, (int)peer, CONTROL_TAG, comm_of(t)),
+                             "MPI_Send", error);
+    if (send == NULL)
+        return moe_mpi_check(
+            MPI_Recv(recv, n, MPI_BYTE, (int)peer, CONTROL_TAG, comm_of(t), MPI_STATUS_IGNORE),
+            "MPI_Recv", error);
+    return moe_mpi_check(MPI_Sendrecv(send, n, MPI_BYTE, (int)peer, CONTROL_TAG, recv, n, MPI_BYTE,
+                                      (int)peer, CONTROL_TAG, comm_of(t), MPI_STATUS_IGNORE),
+                         "MPI_Sendrecv", error);
 }
 
 moe_status_t moe_mpi_split(moe_transport_t *t, int color, moe_transport_t **out, moe_error_t *error)

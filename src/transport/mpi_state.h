@@ -77,6 +77,8 @@ moe_status_t moe_mpi_reduce_sizes(moe_transport_t *t, size_t *values, size_t cou
                                   moe_reduce_t how, moe_error_t *error);
 moe_status_t moe_mpi_reduce_doubles(moe_transport_t *t, double *values, size_t count,
                                     moe_reduce_t how, moe_error_t *error);
+moe_status_t moe_mpi_exchange_bytes(moe_transport_t *t, size_t peer, const void *send, void *recv,
+                                    size_t bytes, moe_error_t *error);
 moe_status_t moe_mpi_split(moe_transport_t *t, int color, moe_transport_t **out,
                            moe_error_t *error);
 moe_status_t moe_mpi_nodes(moe_transport_t *t, size_t *node, size_t *nodes, moe_error_t *error);

@@ -89,6 +89,12 @@ static moe_status_t nccl_reduce_doubles(moe_transport_t *t, double *values, size
     return control_of(t)->ops->reduce_doubles(control_of(t), values, count, how, error);
 }
 
+static moe_status_t nccl_exchange_bytes(moe_transport_t *t, size_t peer, const void *send,
+                                        void *recv, size_t bytes, moe_error_t *error)
+{
+    return control_of(t)->ops->exchange_bytes(control_of(t), peer, send, recv, bytes, error);
+}
+
 static moe_status_t nccl_nodes(moe_transport_t *t, size_t *node, size_t *nodes, moe_error_t *error)
 {
     return control_of(t)->ops->nodes(control_of(t), node, nodes, error);
@@ -173,6 +179,7 @@ static const moe_transport_ops_t nccl_ops = {
     .allgather = nccl_allgather,
     .reduce_sizes = nccl_reduce_sizes,
     .reduce_doubles = nccl_reduce_doubles,
+    .exchange_bytes = nccl_exchange_bytes,
     .split = nccl_split,
     .nodes = nccl_nodes,
     .version = nccl_version,
@@ -279,7 +286,7 @@ moe_status_t moe_nccl_create(const moe_nccl_spec_t *spec, moe_transport_t *contr
                                 "could not prepare to share a GPU", error);
     if (status == MOE_OK)
         status = moe_nccl_init(run, control, &comm, error);
-    if (status == MOE_OK) {
+    if (status == MOE_OK && t != NULL) {
         join_run(t, comm);
         *out = t;
         return MOE_OK;

@@ -59,6 +59,12 @@ static moe_status_t staged_reduce_doubles(moe_transport_t *t, double *values, si
     return inner_of(t)->ops->reduce_doubles(inner_of(t), values, count, how, error);
 }
 
+static moe_status_t staged_exchange_bytes(moe_transport_t *t, size_t peer, const void *send,
+                                          void *recv, size_t bytes, moe_error_t *error)
+{
+    return inner_of(t)->ops->exchange_bytes(inner_of(t), peer, send, recv, bytes, error);
+}
+
 static moe_status_t staged_split(moe_transport_t *t, int color, moe_transport_t **out,
                                  moe_error_t *error)
 {
@@ -116,6 +122,7 @@ static const moe_transport_ops_t staged_ops = {
     .allgather = staged_allgather,
     .reduce_sizes = staged_reduce_sizes,
     .reduce_doubles = staged_reduce_doubles,
+    .exchange_bytes = staged_exchange_bytes,
     .split = staged_split,
     .nodes = staged_nodes,
     .version = staged_version,

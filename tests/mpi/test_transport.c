@@ -234,6 +234,24 @@ static bool control(moe_transport_t *t, char *text)
     return true;
 }
 
+/* A word goes up the ranks, and neighbours in pairs swap words. */
+static bool words(moe_transport_t *t, char *text)
+{
+    size_t word = 5, swapped = 0;
+    if (t->rank > 0)
+        EXPECT(t->ops->exchange_bytes(t, t->rank - 1, NULL, &word, sizeof word, NULL) == MOE_OK);
+    EXPECT(word == 5 + t->rank);
+    word++;
+    if (t->rank + 1 < t->size)
+        EXPECT(t->ops->exchange_bytes(t, t->rank + 1, &word, NULL, sizeof word, NULL) == MOE_OK);
+    const size_t peer = t->rank ^ 1;
+    if (peer < t->size) {
+        EXPECT(t->ops->exchange_bytes(t, peer, &word, &swapped, sizeof word, NULL) == MOE_OK);
+        EXPECT(swapped == 6 + peer);
+    }
+    return true;
+}
+
 /* Rank r gives peer p (r + p) % 3 numbers, each r * 100 + p. */
 static bool counts(moe_transport_t *t, char *text)
 {
@@ -323,6 +341,7 @@ static const rank_test_t tests[] = {
     {"an error of MPI names its call", errors_name_their_call, NULL},
     {"a message longer than expected is an error", truncation, truncation_is_left_out},
     {"gather, broadcast and reductions give all ranks the same", control, NULL},
+    {"two ranks exchange bytes, one way or both", words, NULL},
     {"counts go to their peers", counts, NULL},
     {"gradients are summed", gradients, NULL},
     {"groups split, work and end", groups, NULL},

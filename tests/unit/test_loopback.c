@@ -32,6 +32,36 @@ static void test_gather_and_broadcast_reach_all(void **state)
         assert_int_equal(run_ranks(size, collect, NULL), 0);
 }
 
+/* A word goes round the ring, and neighbours in pairs swap words at the same time. */
+static bool pass_words(moe_transport_t *t, void *context, char *text)
+{
+    (void)context;
+    const size_t next = (t->rank + 1) % t->size, before = (t->rank + t->size - 1) % t->size;
+    size_t word = 5, swapped = 0;
+    if (t->rank > 0) {
+        RANK_EXPECT(t->ops->exchange_bytes(t, before, NULL, &word, sizeof word, NULL) == MOE_OK);
+    }
+    RANK_EXPECT(word == 5 + t->rank);
+    word++;
+    if (next > 0) {
+        RANK_EXPECT(t->ops->exchange_bytes(t, next, &word, NULL, sizeof word, NULL) == MOE_OK);
+    }
+    const size_t peer = t->rank ^ 1;
+    if (peer < t->size) {
+        RANK_EXPECT(t->ops->exchange_bytes(t, peer, &word, &swapped, sizeof word, NULL) == MOE_OK);
+        RANK_EXPECT(swapped == 6 + peer);
+    }
+    RANK_EXPECT(t->ops->exchange_bytes(t, t->rank, &word, NULL, sizeof word, NULL) == MOE_FAILED);
+    return true;
+}
+
+static void test_two_ranks_exchange_bytes_one_way_or_both(void **state)
+{
+    (void)state;
+    for (size_t size = 1; size <= 5; size++)
+        assert_int_equal(run_ranks(size, pass_words, NULL), 0);
+}
+
 /* Rank r gives peer p (r + p) % 3 numbers, each r * 100 + p. */
 static bool exchange_counts(moe_transport_t *t, void *context, char *text)
 {
@@ -368,6 +398,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gather_and_broadcast_reach_all),
+        cmocka_unit_test(test_two_ranks_exchange_bytes_one_way_or_both),
         cmocka_unit_test(test_counts_go_to_their_peers),
         cmocka_unit_test(test_reductions_give_every_rank_the_same),
         cmocka_unit_test(test_nobody_passes_a_barrier_before_the_last),
