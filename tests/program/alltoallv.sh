@@ -118,7 +118,7 @@ check "0 tokens" sound
 refuse 'only one of' --sizes 1K --pattern
 refuse 'only one of' --sizes 1K --matrix "$matrix"
 refuse '--tokens: .*--pattern' --tokens 5
-refuse '--sync round: there is barrier and none' --sync round
+refuse '--sync round: there is barrier, round-time and none' --sync round
 refuse '--sync none: --per-pair' --sync none --per-pair
 refuse '--sync none: --alternate' --sync none --alternate --pattern
 refuse '--ep: .*--pattern' --ep 2
