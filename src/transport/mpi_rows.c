@@ -259,7 +259,7 @@ moe_status_t moe_mpi_finish_but(moe_transport_t *t, size_t latest, moe_error_t *
         if (own != MPI_SUCCESS && own != MPI_ERR_PENDING)
             code = own;
     }
-    memmove(state->requests, state->requests + count, latest * sizeof *state->requests);
+    memmove(state->requests, state->requests + count, latest * sizeof(MPI_Request));
     state->started = latest;
     return moe_mpi_check(code, "MPI_Waitall", error);
 }

@@ -30,6 +30,11 @@ static void sleep_for(double seconds)
     nanosleep(&time, NULL);
 }
 
+void moe_nccl_let_others_speak(void)
+{
+    sleep_for(OTHERS_WAIT_SECONDS);
+}
+
 void moe_nccl_last_error(ncclComm_t comm, char *text, size_t size)
 {
     const char *words = ncclGetLastError(comm);
@@ -77,7 +82,7 @@ moe_status_t moe_nccl_fail(moe_nccl_state_t *state, ncclResult_t result, const c
     if (atomic_load(&run->aborted))
         return moe_nccl_fail_ended(run, error);
     if (result == ncclRemoteError)
-        sleep_for(OTHERS_WAIT_SECONDS);
+        moe_nccl_let_others_speak();
     moe_nccl_last_error(state->comm, last, sizeof last);
     return moe_fail(error, MOE_FAILED, "rank %zu (%s): %s: %s failed: %s%s", run->world_rank,
                     run->facts.spec.label, doing(state), call, ncclGetErrorString(result), last);
@@ -181,7 +186,7 @@ static void collect_comms(const moe_nccl_run_t *run, moe_nccl_call_t *call)
     size_t count = 0;
     for (const moe_nccl_state_t *s = run->handles; s != NULL; s = s->next)
         count++;
-    call->comms = malloc((count > 0 ? count : 1) * sizeof *call->comms);
+    call->comms = malloc((count > 0 ? count : 1) * sizeof(ncclComm_t));
     for (const moe_nccl_state_t *s = run->handles; s != NULL && call->comms != NULL; s = s->next)
         call->comms[call->bytes++] = s->comm;
 }

@@ -39,9 +39,9 @@ static void version_text(int code, char *text, size_t size)
 
 /* An option, and the version that brought what it needs. */
 typedef struct need {
-    bool wanted;
     const char *option;
     int version;
+    bool wanted;
 } need_t;
 
 static moe_status_t check_need(const need_t *need, int loaded, moe_error_t *error)
@@ -62,15 +62,13 @@ static moe_status_t check_need(const need_t *need, int loaded, moe_error_t *erro
 
 static moe_status_t check_needs(const moe_nccl_spec_t *spec, int loaded, moe_error_t *error)
 {
+    const moe_nccl_register_t how = spec->registration;
     const need_t needs[] = {
-        {true, "--transport nccl", NCCL_VERSION(2, 18, 0)},
-        {spec->registration == MOE_NCCL_REGISTER_WINDOW, "--nccl-register window",
-         NCCL_VERSION(2, 19, 0)},
-        {spec->registration == MOE_NCCL_REGISTER_SYMMETRIC, "--nccl-register symmetric",
-         NCCL_VERSION(2, 27, 0)},
-        {spec->registration == MOE_NCCL_REGISTER_COPY, "--nccl-register copy",
-         NCCL_VERSION(2, 28, 0)},
-        {spec->channels_per_peer > 0, "--nccl-channels-per-peer", NCCL_VERSION(2, 28, 0)},
+        {"--transport nccl", NCCL_VERSION(2, 18, 0), true},
+        {"--nccl-register window", NCCL_VERSION(2, 19, 0), how == MOE_NCCL_REGISTER_WINDOW},
+        {"--nccl-register symmetric", NCCL_VERSION(2, 27, 0), how == MOE_NCCL_REGISTER_SYMMETRIC},
+        {"--nccl-register copy", NCCL_VERSION(2, 28, 0), how == MOE_NCCL_REGISTER_COPY},
+        {"--nccl-channels-per-peer", NCCL_VERSION(2, 28, 0), spec->channels_per_peer > 0},
     };
     moe_status_t status = MOE_OK;
     for (size_t i = 0; status == MOE_OK && i < sizeof needs / sizeof needs[0]; i++)
@@ -106,6 +104,9 @@ moe_status_t moe_nccl_look(const moe_nccl_spec_t *spec, moe_nccl_run_t *run, moe
     moe_status_t status = check_numbers(spec, error);
     if (status == MOE_OK)
         status = check_needs(spec, run->version, error);
+    if (status == MOE_OK)
+        status =
+            spec->device->ops->finish(spec->device, error); /* its GPU is the current one then */
     if (status == MOE_OK)
         status = moe_cuda_check(cudaGetDevice(&run->gpu), "cudaGetDevice", error);
     if (status != MOE_OK)
@@ -202,6 +203,19 @@ static ncclResult_t make_split(moe_nccl_call_t *call)
     return ncclCommSplit(call->comm, call->color, call->rank, &call->made, &call->config);
 }
 
+/* All ranks come to this at about the same time. */
+static moe_status_t fail_late(const moe_nccl_run_t *run, const char *name, moe_error_t *error)
+{
+    const moe_nccl_spec_t *spec = &run->facts.spec;
+    if (run->world_rank > 0)
+        moe_nccl_let_others_speak();
+    return moe_fail(error, MOE_FAILED,
+                    "rank %zu (%s): NCCL set-up did not end within %g s (%s is still in progress): "
+                    "a rank has not come, or NCCL finds no way between hosts (NCCL_DEBUG=INFO "
+                    "tells more, NCCL_SOCKET_IFNAME names the interface, --timeout waits longer)",
+                    run->world_rank, spec->label, spec->timeout_seconds, name);
+}
+
 /* Ends a call that makes a communicator. */
 static moe_status_t make(const moe_nccl_run_t *run, moe_nccl_call_t *call, const char *name,
                          ncclComm_t *out, moe_error_t *error)
@@ -210,12 +224,7 @@ static moe_status_t make(const moe_nccl_run_t *run, moe_nccl_call_t *call, const
     call->config = config_of(spec);
     moe_status_t status = MOE_OK;
     if (!moe_nccl_bounded(call, spec->timeout_seconds))
-        status = moe_fail(error, MOE_FAILED,
-                          "rank %zu (%s): NCCL set-up did not end within %g s (%s is still in "
-                          "progress): a rank has not come, or NCCL finds no way between hosts "
-                          "(NCCL_DEBUG=INFO tells more, NCCL_SOCKET_IFNAME names the interface, "
-                          "--timeout waits longer)",
-                          run->world_rank, spec->label, spec->timeout_seconds, name);
+        status = fail_late(run, name, error);
     else if (call->result != ncclSuccess)
         status = moe_fail(
             error, MOE_FAILED, "rank %zu (%s): NCCL set-up: %s failed: %s%s%s", run->world_rank,

@@ -87,6 +87,8 @@ static inline moe_device_t *moe_nccl_device(const moe_nccl_state_t *state)
 /* ---- Failures (nccl_fault.c) ---- */
 
 double moe_nccl_now(void);
+/* For a failure that all ranks see, or whose cause another rank has: it speaks first. */
+void moe_nccl_let_others_speak(void);
 /* MOE_FAILED with rank, label, what is under way, the call, and NCCL's text. */
 moe_status_t moe_nccl_fail(moe_nccl_state_t *state, ncclResult_t result, const char *call,
                            moe_error_t *error);

@@ -1,6 +1,6 @@
 /* Host memory that rows pass through. It is given out from one end on and taken back all at once, when
- * nobody uses any of it: an exchange that has run once finds all it needs in one piece, and no
- * memory is asked for in a timed loop. On CUDA devices it is pinned. */
+ * nobody uses any of it: an exchange that has run twice finds all it needs in one piece, and asks for no
+ * memory any more. On CUDA devices it is pinned. */
 #include "staged.h"
 
 #include <stdlib.h>
@@ -102,7 +102,8 @@ static moe_status_t gather_chunks(moe_staged_state_t *state, size_t bytes, moe_e
 
 moe_status_t moe_staged_reserve(moe_staged_state_t *state, size_t bytes, moe_error_t *error)
 {
-    return state->users == 0 && bytes > 0 ? gather_chunks(state, moe_staged_rounded(bytes), error) : MOE_OK;
+    return state->users == 0 && bytes > 0 ? gather_chunks(state, moe_staged_rounded(bytes), error)
+                                          : MOE_OK;
 }
 
 moe_status_t moe_staged_take(moe_staged_state_t *state, size_t bytes, void **out,

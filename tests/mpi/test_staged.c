@@ -5,7 +5,7 @@
 #include "on_ranks.h"
 
 /* One rank is one process. */
-static lazy_device_t hidden, open;
+static lazy_device_t hidden, plain;
 
 static moe_device_t *device_of(const moe_transport_t *t);
 
@@ -137,7 +137,7 @@ static bool direct;
 static moe_device_t *device_of(const moe_transport_t *t)
 {
     (void)t;
-    return direct ? &open.device : &hidden.device;
+    return direct ? &plain.device : &hidden.device;
 }
 
 static moe_transport_t *mpi;
@@ -165,13 +165,13 @@ int main(int argc, char **argv)
         return error.status;
     }
     lazy_device_init(&hidden, true);
-    lazy_device_init(&open, false);
+    lazy_device_init(&plain, false);
     if (mpi->rank == 0)
         printf("1..%zu\n", 2 * TESTS);
     const bool staged = run_mode(false);
     const bool as_it_is = run_mode(true);
     lazy_device_end(&hidden);
-    lazy_device_end(&open);
+    lazy_device_end(&plain);
     mpi->ops->destroy(mpi);
     return staged && as_it_is ? 0 : 1;
 }

@@ -288,6 +288,34 @@ static void test_an_exchange_that_was_not_prepared_is_refused(void **state)
     assert_int_equal(run_ranks(1, run_unprepared, NULL), 0);
 }
 
+#ifndef MOE_HAVE_NCCL
+static void test_a_build_without_nccl_says_how_to_get_it(void **state)
+{
+    (void)state;
+    const moe_nccl_spec_t spec = {.timeout_seconds = 1};
+    moe_transport_t *none = NULL, nobody = {.size = 1};
+    moe_error_t error = {.status = MOE_OK};
+    char version[16] = "x";
+    assert_false(moe_nccl_built_in());
+    assert_int_equal(moe_nccl_create(&spec, &nobody, &none, &error), MOE_BAD_INPUT);
+    assert_null(none);
+    assert_non_null(strstr(error.text, "built without NCCL"));
+    assert_non_null(strstr(error.text, "--transport mpi"));
+    moe_nccl_version(version, sizeof version);
+    assert_string_equal(version, "");
+    assert_null(moe_nccl_facts(&nobody));
+}
+#else
+static void test_a_build_with_nccl_says_so(void **state)
+{
+    (void)state;
+    char version[16] = "";
+    assert_true(moe_nccl_built_in());
+    moe_nccl_version(version, sizeof version);
+    assert_string_not_equal(version, "");
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +329,11 @@ int main(void)
         cmocka_unit_test(test_what_is_no_row_is_passed_on),
         cmocka_unit_test(test_groups_are_staged_too),
         cmocka_unit_test(test_an_exchange_that_was_not_prepared_is_refused),
+#ifndef MOE_HAVE_NCCL
+        cmocka_unit_test(test_a_build_without_nccl_says_how_to_get_it),
+#else
+        cmocka_unit_test(test_a_build_with_nccl_says_so),
+#endif
     };
     return cmocka_run_group_tests_name("staged", tests, NULL, NULL);
 }

@@ -177,6 +177,17 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *result)
     return ncclSuccess;
 }
 
+static void free_comm(ncclComm_t comm)
+{
+    while (comm->windows != NULL) {
+        fake_window_t *window = comm->windows;
+        comm->windows = window->next;
+        free(window);
+    }
+    free(comm->world);
+    free(comm);
+}
+
 typedef struct fake_id {
     int context, root;
 } fake_id_t;
@@ -200,9 +211,14 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int size, ncclUniqueId uni
     *comm = made;
     made->rank = rank;
     made->context = id.context;
-    const ncclResult_t result = fake_nccl_read_config(made, config);
-    return result != ncclSuccess ? result
-                                 : fake_nccl_meet(made, id.root, size, 0, rank, comm, config);
+    ncclResult_t result = fake_nccl_read_config(made, config);
+    if (result == ncclSuccess)
+        result = fake_nccl_meet(made, id.root, size, 0, rank, comm, config);
+    if (result != ncclSuccess && result != ncclInProgress) {
+        free_comm(made);
+        *comm = NULL;
+    }
+    return result;
 }
 
 ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t *made,
@@ -221,17 +237,6 @@ ncclResult_t ncclCommFinalize(ncclComm_t comm)
     return result == ncclSuccess ? fake_nccl_done(comm) : result;
 }
 
-static void free_comm(ncclComm_t comm)
-{
-    while (comm->windows != NULL) {
-        fake_window_t *window = comm->windows;
-        comm->windows = window->next;
-        free(window);
-    }
-    free(comm->world);
-    free(comm);
-}
-
 ncclResult_t ncclCommDestroy(ncclComm_t comm)
 {
     const ncclResult_t result = fake_nccl_ready(comm, "ncclCommDestroy");
@@ -240,15 +245,26 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm)
     return result;
 }
 
+void fake_nccl_hang(ncclComm_t comm, cudaStream_t stream)
+{
+    comm->hung = stream;
+    (void)fake_cuda_hang(stream, 1);
+}
+
 /* Whoever is inside comes out of it, as NCCL's kernels do. What NCCL would free stays, to tell of those
  * who use it afterwards. */
 ncclResult_t ncclCommAbort(ncclComm_t comm)
 {
+    static ncclComm_t aborted;
     if (comm == NULL)
         return ncclSuccess;
     __atomic_store_n(&comm->aborted, 1, __ATOMIC_RELEASE);
     for (size_t turn = 0; __atomic_load_n(&comm->busy, __ATOMIC_ACQUIRE) > 0; turn++)
         fake_nccl_nap(turn);
+    if (comm->hung != NULL)
+        (void)fake_cuda_hang(comm->hung, 0);
+    comm->next = aborted;
+    aborted = comm;
     return ncclSuccess;
 }
 

@@ -85,14 +85,16 @@ static fake_end_t reduce(const work_t *w)
 
 /* ---- Faults ---- */
 
-/* Counted from when there is a fault to plant. */
-static bool is_the_one(const work_t *w)
+/* Counted anew for every fault that is planted. */
+static bool is_the_one(const work_t *w, fake_fault_t fault)
 {
     static size_t groups;
-    if (fake_nccl_fault() == FAKE_FAULT_NONE) {
+    static fake_fault_t counted;
+    if (fault != counted)
         groups = 0;
+    counted = fault;
+    if (fault == FAKE_FAULT_NONE)
         return false;
-    }
     size_t arriving = w->reduces ? w->numbers * size_of(w->type) : 0;
     for (size_t i = 0; i < w->count; i++)
         arriving += w->ops[i].sends ? 0 : w->ops[i].bytes;
@@ -125,20 +127,22 @@ static bool spoil(const work_t *w, fake_fault_t fault)
     }
     if (fault != FAKE_FAULT_ASYNC && fault != FAKE_FAULT_ABSENT)
         return false;
-    (void)fake_cuda_hang(w->stream, 1);
+    fake_nccl_hang(w->comm, w->stream);
     return true;
 }
 
 static int do_work(void *args)
 {
     const work_t *w = args;
-    const fake_fault_t fault = is_the_one(w) ? fake_nccl_fault() : FAKE_FAULT_NONE;
+    fake_fault_t fault = fake_nccl_fault();
+    if (!is_the_one(w, fault))
+        fault = FAKE_FAULT_NONE;
     if (spoil(w, fault))
         return 0;
     const fake_end_t end =
         w->reduces ? reduce(w) : fake_nccl_exchange(w->comm, w->ops, w->count, true);
     if (end == FAKE_FAILED)
-        (void)fake_cuda_hang(w->stream, 1); /* kernels wait for ever; NCCL tells by its own ways */
+        fake_nccl_hang(w->comm, w->stream); /* kernels wait for ever; NCCL tells by its own ways */
     else if (end == FAKE_DONE && fault == FAKE_FAULT_CORRUPT)
         corrupt(w);
     return 0;

@@ -43,8 +43,11 @@ struct ncclComm {
     int in_progress;         /* more polls before an operation counts as done */
     fake_meeting_t *meeting; /* that makes it, or another one of it (split); NULL: none */
     fake_window_t *windows;
-    int aborted; /* atomic */
-    int busy;    /* atomic: calls that are inside */
+    cudaStream_t hung; /* in which its work does not end; NULL: none */
+    void *kept;        /* where MPI may still write after a failure */
+    ncclComm_t next;   /* of those that were aborted */
+    int aborted;       /* atomic */
+    int busy;          /* atomic: calls that are inside */
 };
 
 /* ---- nccl.c ---- */
@@ -69,6 +72,8 @@ ncclResult_t fake_nccl_say(ncclComm_t comm, ncclResult_t result, const char *for
 ncclResult_t fake_nccl_ready(ncclComm_t comm, const char *call);
 /* What a call on a communicator returns when it has done its work. */
 ncclResult_t fake_nccl_done(ncclComm_t comm);
+/* The work that is under way in the stream never ends, but by an abort. */
+void fake_nccl_hang(ncclComm_t comm, cudaStream_t stream);
 /* Between two looks at the same thing. */
 void fake_nccl_nap(size_t turn);
 bool fake_nccl_is_aborted(const struct ncclComm *comm);

@@ -82,10 +82,14 @@ static bool differs(ncclComm_t comm, const fake_op_t *op, const head_t *theirs)
 {
     if (theirs->bytes == op->bytes && theirs->kind == op->kind)
         return false;
-    (void)fake_nccl_say(
-        comm, ncclInvalidUsage, "rank %d %s %zu bytes (type %u), rank %d %s %zu (type %u)",
-        comm->rank, op->sends ? "sends" : "expects", op->bytes, (unsigned)op->kind, op->peer,
-        op->sends ? "expects" : "sends", (size_t)theirs->bytes, (unsigned)theirs->kind);
+    const char *mine = op->sends ? "sends" : "expects", *other = op->sends ? "expects" : "sends";
+    if (theirs->kind != op->kind)
+        (void)fake_nccl_say(comm, ncclInvalidUsage, "rank %d %s type %u, rank %d %s type %u",
+                            comm->rank, mine, (unsigned)op->kind, op->peer, other,
+                            (unsigned)theirs->kind);
+    else
+        (void)fake_nccl_say(comm, ncclInvalidUsage, "rank %d %s %zu bytes, rank %d %s %zu",
+                            comm->rank, mine, op->bytes, op->peer, other, (size_t)theirs->bytes);
     return true;
 }
 
@@ -113,8 +117,10 @@ static fake_end_t compare(ncclComm_t comm, const fake_op_t *ops, size_t count)
         fake_nccl_fail(comm, ncclInvalidUsage);
         end = FAKE_FAILED;
     }
-    if (end == FAKE_DONE) /* else MPI may still write there */
+    if (end == FAKE_DONE)
         free(heads);
+    else
+        comm->kept = heads;
     free(requests);
     return end;
 }
