@@ -48,6 +48,7 @@ static moe_status_t make(alternate_t *a, const raw_source_matrix_t *source, moe_
                                  .device = w->device,
                                  .matrix = &source->matrix,
                                  .row_bytes = moe_matrix_row_bytes(&source->matrix),
+                                 .graph = w->config.graph,
                                  .ranks_per_node = w->ranks_per_node};
     moe_status_t status = moe_alloc("exchanges", a->count, sizeof *a->raw, (void **)&a->raw, error);
     for (size_t i = 0; i < a->count && status == MOE_OK; i++) {

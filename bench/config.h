@@ -78,6 +78,7 @@ moe_status_t config_read(const command_t *command, int argc, char **argv, config
 /* Parts of config_read(): the options of GROUP_RAW; transport, device and GROUP_GPU; --overlap. */
 moe_status_t config_read_raw(config_t *config, moe_error_t *error);
 moe_status_t config_read_gpu(config_t *config, moe_error_t *error);
+const char *config_registration(const config_t *config); /* as in --nccl-register */
 moe_status_t config_read_overlap(config_t *config, moe_error_t *error);
 /* The size after `size`; false behind the last. */
 bool config_next_size(const config_t *config, size_t size, size_t *out);

@@ -81,15 +81,21 @@ static moe_status_t check_company(const config_t *c, moe_error_t *error)
     return MOE_OK;
 }
 
+static const char *const registrations[] = {[MOE_NCCL_REGISTER_OFF] = "off",
+                                            [MOE_NCCL_REGISTER_WINDOW] = "window",
+                                            [MOE_NCCL_REGISTER_SYMMETRIC] = "symmetric",
+                                            [MOE_NCCL_REGISTER_COPY] = "copy"};
+
+const char *config_registration(const config_t *config)
+{
+    return registrations[config->registration];
+}
+
 static moe_status_t read_registration(config_t *c, moe_error_t *error)
 {
-    static const char *const names[] = {[MOE_NCCL_REGISTER_OFF] = "off",
-                                        [MOE_NCCL_REGISTER_WINDOW] = "window",
-                                        [MOE_NCCL_REGISTER_SYMMETRIC] = "symmetric",
-                                        [MOE_NCCL_REGISTER_COPY] = "copy"};
     const char *text = c->options.value[OPT_NCCL_REGISTER];
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (strcmp(text, names[i]) == 0) {
+    for (size_t i = 0; i < sizeof registrations / sizeof *registrations; i++) {
+        if (strcmp(text, registrations[i]) == 0) {
             c->registration = (moe_nccl_register_t)i;
             return MOE_OK;
         }

@@ -125,6 +125,11 @@ static moe_status_t read_pairs(config_t *c, moe_error_t *error)
         return moe_fail(error, MOE_BAD_INPUT, "--sync none: %s starts at a barrier",
                         c->per_pair ? "--per-pair" : "--alternate");
     }
+    if (c->source == RAW_PAIRS && given[OPT_GRAPH]) {
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "--graph: messages between pairs of ranks are not recorded as graphs; with "
+                        "--per-pair it goes with --sizes, --matrix or --pattern");
+    }
     if (given[OPT_PAIR_BYTES] && !c->per_pair) {
         return moe_fail(error, MOE_BAD_INPUT, "--pair-bytes: it is the message of --per-pair");
     }

@@ -113,11 +113,6 @@ moe_status_t gpu_take(world_t *world, double timeout, moe_error_t *error)
 
 /* ---- What is told of it ---- */
 
-static const char *const registrations[] = {[MOE_NCCL_REGISTER_OFF] = "off",
-                                            [MOE_NCCL_REGISTER_WINDOW] = "window",
-                                            [MOE_NCCL_REGISTER_SYMMETRIC] = "symmetric",
-                                            [MOE_NCCL_REGISTER_COPY] = "copy"};
-
 static const char *staging(void)
 {
     return moe_mpi_takes_cuda() ? "none: MPI takes memory of GPUs"
@@ -130,11 +125,14 @@ static void print_nccl(FILE *out, const world_t *world)
     const config_t *c = &world->config;
     const moe_nccl_facts_t *facts = moe_nccl_facts(world->all);
     fprintf(out, "nccl      %s; buffers: %s%s", facts->version,
-            c->registration == MOE_NCCL_REGISTER_OFF ? "not registered"
-                                                     : registrations[c->registration],
+            c->registration == MOE_NCCL_REGISTER_OFF ? "not registered" : config_registration(c),
             c->graph ? "; exchanges as CUDA graphs" : "");
     if (facts->spec.max_ctas > 0) {
-        fprintf(out, "; %zu to %zu CTAs", facts->spec.min_ctas, facts->spec.max_ctas);
+        char least[24] = "at most";
+        if (facts->spec.min_ctas > 0) {
+            snprintf(least, sizeof least, "%zu to", facts->spec.min_ctas);
+        }
+        fprintf(out, "; %s %zu CTAs", least, facts->spec.max_ctas);
     }
     if (c->channels_per_peer > 0) {
         fprintf(out, "; %zu channels a peer", c->channels_per_peer);
@@ -169,11 +167,13 @@ static json_t *nccl_config(const world_t *world)
     const moe_nccl_facts_t *facts = moe_nccl_facts(world->all);
     const moe_nccl_spec_t *spec = &facts->spec;
     json_t *config =
-        json_pack("{s:s, s:b, s:b, s:b}", "register", registrations[spec->registration], "graph",
+        json_pack("{s:s, s:b, s:b, s:b}", "register", config_registration(&world->config), "graph",
                   (int)world->config.graph, "share_gpu", (int)spec->share_gpu, "alltoall",
                   (int)facts->has_alltoall);
-    if (spec->max_ctas > 0) {
+    if (spec->min_ctas > 0) {
         json_object_set_new(config, "min_ctas", json_integer((json_int_t)spec->min_ctas));
+    }
+    if (spec->max_ctas > 0) {
         json_object_set_new(config, "max_ctas", json_integer((json_int_t)spec->max_ctas));
     }
     if (spec->channels_per_peer > 0) {

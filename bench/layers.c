@@ -320,9 +320,10 @@ moe_status_t exchange_set_bind(exchange_set_t *exchanges, world_t *world, size_t
         return status;
     }
     for (size_t c = 0; status == MOE_OK && c < exchanges->chunks; c++) {
-        status = bind_chunk(exchanges, c, error);
+        /* What follows waits for all ranks. */
+        status = world_agree(world, bind_chunk(exchanges, c, error), error);
     }
-    return world_agree(world, status, error);
+    return status;
 }
 
 void exchange_set_destroy(exchange_set_t *exchanges)

@@ -249,10 +249,13 @@ static moe_status_t run_all(pairs_run_t *run, size_t *errors, moe_error_t *error
 {
     world_t *w = run->world;
     const size_t ranks = w->all->size;
-    moe_status_t status = world_fits(w, "messages and times of pairs",
-                                     moe_pairs_memory(w->config.pair_bytes) +
-                                         ranks * ranks * (sizeof *run->time + sizeof *run->median),
-                                     "--pair-bytes", error);
+    moe_status_t status = world_fits_device(
+        w, "messages of pairs", moe_pairs_memory(w->config.pair_bytes), "--pair-bytes", error);
+    if (status == MOE_OK) {
+        status = world_fits(w, "times of pairs",
+                            ranks * ranks * (sizeof *run->time + sizeof *run->median),
+                            "the number of ranks", error);
+    }
     if (status == MOE_OK) {
         status = world_agree(
             w, moe_alloc("nodes", ranks, sizeof *run->node, (void **)&run->node, error), error);

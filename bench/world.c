@@ -526,6 +526,14 @@ moe_status_t world_fits_device(world_t *world, const char *what, size_t bytes, c
 {
     moe_device_t *d = world->device;
     need_t mine = {.node = world->node, .bytes = bytes, .available = d->ops->available(d)};
+    if (world->config.registration != MOE_NCCL_REGISTER_OFF) {
+        /* Registered buffers are as large as the largest rank's. */
+        moe_transport_t *t = world->all;
+        const moe_status_t status = t->ops->reduce_sizes(t, &mine.bytes, 1, MOE_MAX, error);
+        if (status != MOE_OK) {
+            return status;
+        }
+    }
     if (world->gpus != NULL) {
         memcpy(mine.pci, world->gpus[world->all->rank].gpu.pci, sizeof mine.pci);
     }

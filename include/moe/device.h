@@ -5,7 +5,7 @@
  * given is done after finish(), which also tells of the first thing that went wrong since the last
  * finish(); on `host` every call has ended when it returns. Transports that move rows of a device
  * keep to its order. Where a call reads host memory of the caller's (copy(), check_*()), it has been
- * read when the call returns. */
+ * read when the call returns; and where copy() writes host memory, that has been written. */
 #ifndef MOE_DEVICE_H
 #define MOE_DEVICE_H
 

@@ -97,7 +97,7 @@ size_t moe_workspace_bytes(moe_layer_t *const *layers, size_t count);
 moe_status_t moe_workspace_create(moe_layer_t *const *layers, size_t count, moe_workspace_t **out,
                                   moe_error_t *error);
 void moe_workspace_destroy(moe_workspace_t *workspace);
-/* Joins a layer to its buffers and prepares its calls. Local. */
+/* Joins a layer to its buffers and prepares its calls. Collective. */
 moe_status_t moe_layer_bind(moe_layer_t *layer, moe_workspace_t *workspace, moe_error_t *error);
 
 /* The steps of a layer, in this order; each is one phase of the records. On a device that works behind
@@ -116,8 +116,8 @@ moe_status_t moe_layer_unpermute(moe_layer_t *layer,
 
 /* Dispatch and combine in two halves: between the two the exchange goes on in a lane of the device
  * (MOE_LANE_EXCHANGE) or in the transport, where they can, and the caller computes. Layers with
- * different numbers (spec.chunk) may have exchanges under way together, and finish them in the order in
- * which they were started; the algorithm's run() is then in start_dispatch(), unless it can wait. */
+ * different numbers (spec.chunk) may have exchanges under way together, and finish them in any order
+ * that is the same on all ranks; the algorithm's run() is then in start_dispatch(), unless it can wait. */
 moe_status_t moe_layer_start_dispatch(moe_layer_t *layer, moe_error_t *error);
 moe_status_t moe_layer_finish_dispatch(moe_layer_t *layer, moe_error_t *error);
 moe_status_t moe_layer_start_combine(moe_layer_t *layer, moe_error_t *error);

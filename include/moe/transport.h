@@ -54,7 +54,7 @@ typedef struct moe_transport_ops {
     void (*release_alltoallv)(moe_transport_t *t, moe_alltoallv_t *x); /* not prepared: no effect */
     moe_status_t (*alltoallv)(moe_transport_t *t, const moe_alltoallv_t *x, moe_error_t *error);
     /* The same in two halves, so that the caller may compute in between; several may be under way,
-     * and are finished in the order in which they were started. NULL: alltoallv() does not hold the
+     * and are finished in any order that is the same on all ranks. NULL: alltoallv() does not hold the
      * caller up, or there is no such thing. */
     moe_status_t (*start_alltoallv)(moe_transport_t *t, const moe_alltoallv_t *x,
                                     moe_error_t *error);

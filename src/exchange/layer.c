@@ -313,10 +313,10 @@ moe_status_t moe_layer_bind(moe_layer_t *layer, moe_workspace_t *workspace, moe_
         status = t->ops->row_type(t, moe_layer_buffer_row_bytes(layer, BUFFER_RETURN), &combine_row,
                                   error);
     }
-    if (status != MOE_OK) {
-        return status;
+    if (status == MOE_OK) {
+        status = moe_layer_take_lists(layer, error);
     }
-    status = moe_layer_take_lists(layer, error);
+    status = agree(t, status, error);
     if (status != MOE_OK) {
         return status;
     }
@@ -333,7 +333,7 @@ moe_status_t moe_layer_bind(moe_layer_t *layer, moe_workspace_t *workspace, moe_
     if (layer->plan.two_hops) {
         make_exchange(layer, &layer->plan.forward, NULL, row, combine_row);
     }
-    status = moe_layer_fill_side(layer, error);
+    status = agree(t, moe_layer_fill_side(layer, error), error);
     return status == MOE_OK ? prepare(layer, error) : status;
 }
 

@@ -17,11 +17,12 @@ static moe_status_t gemm_create(moe_compute_t *c, const char *arguments, moe_err
         return moe_fail(error, MOE_BAD_INPUT, "--compute gemm:%.60s: gemm takes no arguments",
                         arguments);
     if (c->device != NULL && !c->device->ops->has_gemm)
-        return moe_fail(
-            error, MOE_BAD_INPUT,
-            "--compute gemm: device %s has no matrix product here (built without BLAS); "
-            "give --compute gpu:NAME, model:FLOPS,EFFICIENCY or none",
-            c->device->ops->name);
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "--compute gemm: device %s has no matrix product here (%s); "
+                        "give --compute gpu:NAME, model:FLOPS,EFFICIENCY or none",
+                        c->device->ops->name,
+                        c->device->ops->separate ? "libcublas cannot be loaded: see LD_LIBRARY_PATH"
+                                                 : "built without BLAS");
     const moe_status_t status =
         moe_alloc("GEMM operands", 1, sizeof(moe_operands_t), &c->state, error);
     if (status == MOE_OK)

@@ -274,8 +274,6 @@ static void dense_layer(moe_iteration_t *it, bool backward)
 
 /* ---- Exchanges ---- */
 
-/* Forward: tokens out, results back. Backward: the gradient of combine travels like dispatch, that of
- * dispatch like combine; the counts are known by then. */
 static moe_status_t metadata(moe_iteration_t *it, size_t number, moe_error_t *error)
 {
     moe_layer_t *layer = it->spec.moe_layers[number];

@@ -71,8 +71,14 @@ static moe_status_t staged_split(moe_transport_t *t, int color, moe_transport_t 
     const moe_staged_state_t *state = moe_staged_of(t);
     moe_transport_t *part;
     const moe_status_t status = state->inner->ops->split(state->inner, color, &part, error);
-    return status == MOE_OK ? moe_staged_create(part, state->device, state->direct, out, error)
-                            : status;
+    if (status != MOE_OK) {
+        return status;
+    }
+    const moe_status_t made = moe_staged_create(part, state->device, state->direct, out, error);
+    if (made != MOE_OK) {
+        part->ops->destroy(part);
+    }
+    return made;
 }
 
 static moe_status_t staged_nodes(moe_transport_t *t, size_t *node, size_t *nodes,
