@@ -54,7 +54,7 @@ SlurmdParameters=config_overrides
 KillWait=2
 ReturnToService=2
 NodeName=$host NodeAddr=127.0.0.1 CPUs=4 State=UNKNOWN
-PartitionName=test Nodes=ALL Default=YES MaxTime=5 OverSubscribe=FORCE:4
+PartitionName=test Nodes=ALL Default=YES MaxTime=30 OverSubscribe=FORCE:4
 CONFIGURATION
 }
 start_daemons() {
@@ -139,6 +139,16 @@ else # Open MPI itself ends a program that srun started without PMIx
     check "tasks that do not find each other measure nothing" not done_well and not printed 'fastest first'
 fi
 
+# ---- A batch job, as the examples say ----
+rm -f "$json"
+queue_is_empty() { [ -z "$(squeue -h)" ]; }
+MOE_A2A=$(realpath "$program") MOE_A2A_PMI=$pmi SLURM_CPU_BIND=none keep_run sbatch --nodes=1 --ntasks-per-node=2 \
+    --chdir="$work" --output="$work/batch" examples/layer.sbatch "${short[@]}" --style exact --algorithm native --json "$json"
+check "examples/layer.sbatch runs, with the options behind it" done_well and wait_until 20 queue_is_empty and \
+    grep -q '^fastest first' "$work/batch" and \
+    every_record "$json" record=run -- ranks model.tokens :: '$1 == 2 && $2 == 16' and \
+    every_record "$json" record=exchange -- errors :: '$1 == 0'
+
 # ---- A rank that is killed ----
 ranks_running() { # process ids of ranks that write to $json
     grep -lzxF -- "$json" /proc/[0-9]*/cmdline 2>/dev/null | while IFS=/ read -r _ _ id _; do
@@ -169,7 +179,6 @@ check "no rank is left" wait_until 10 none_is_running
 check "what was measured before is kept, line by line" whole_lines
 
 # ---- Down ----
-queue_is_empty() { [ -z "$(squeue -h)" ]; }
 check "no job is left" wait_until 10 queue_is_empty
 stop_daemons
 nothing_is_left() { ! grep -lF "$work/slurm/" /proc/[0-9]*/cmdline 2>/dev/null; }
