@@ -16,7 +16,7 @@
 
 /* Beside the program, where it was built (build/moe-a2a) or installed (bin/moe-a2a, wherever the
  * prefix was moved to), then where this build was to be installed. */
-static const char *const beside[] = {"../" FOLDER, "../share/moe-a2a/" FOLDER};
+static const char *const beside[] = {"../" FOLDER, "../../" FOLDER, "../share/moe-a2a/" FOLDER};
 
 static bool folder_at(size_t number, char *path, size_t size)
 {
