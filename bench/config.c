@@ -468,3 +468,20 @@ moe_status_t config_text(const config_t *config, char **out, moe_error_t *error)
     fclose(text);
     return MOE_OK;
 }
+
+/* ---- A command that runs alone ---- */
+
+int config_run(const command_t *command, int argc, char **argv,
+               moe_status_t (*work)(config_t *config, moe_error_t *error))
+{
+    config_t config;
+    moe_error_t error = {0};
+    moe_status_t status = config_read(command, argc, argv, &config, &error);
+    if (status == MOE_OK && !config.options.help) {
+        status = work(&config, &error);
+    }
+    if (status != MOE_OK) {
+        fprintf(stderr, "moe-a2a %s: %s\n", command->name, error.text);
+    }
+    return (int)status;
+}

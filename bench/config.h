@@ -78,6 +78,9 @@ moe_status_t config_read(const command_t *command, int argc, char **argv, config
 /* Parts of config_read(): the options of GROUP_RAW; transport, device and GROUP_GPU; --overlap. */
 moe_status_t config_read_raw(config_t *config, moe_error_t *error);
 moe_status_t config_read_gpu(config_t *config, moe_error_t *error);
+/* A command that runs alone: its options, its work, its message; returns the exit status. */
+int config_run(const command_t *command, int argc, char **argv,
+               moe_status_t (*work)(config_t *config, moe_error_t *error));
 const char *config_registration(const config_t *config); /* as in --nccl-register */
 moe_status_t config_read_overlap(config_t *config, moe_error_t *error);
 /* The size after `size`; false behind the last. */

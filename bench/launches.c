@@ -96,7 +96,7 @@ static moe_status_t report(const launch_rows_t *rows, moe_recorder_t *recorder, 
     return status;
 }
 
-static moe_status_t run_launches(const config_t *config, moe_error_t *error)
+static moe_status_t run_launches(config_t *config, moe_error_t *error)
 {
     const char *path = config->options.positional;
     FILE *out = config->quiet ? NULL : config->stdout_taken ? stderr : stdout;
@@ -123,16 +123,7 @@ static moe_status_t run_launches(const config_t *config, moe_error_t *error)
 
 static int run(int argc, char **argv)
 {
-    config_t config;
-    moe_error_t error = {0};
-    moe_status_t status = config_read(&command, argc, argv, &config, &error);
-    if (status == MOE_OK && !config.options.help) {
-        status = run_launches(&config, &error);
-    }
-    if (status != MOE_OK) {
-        fprintf(stderr, "moe-a2a launches: %s\n", error.text);
-    }
-    return (int)status;
+    return config_run(&command, argc, argv, run_launches);
 }
 
 const command_entry_t launches_command = {.command = &command, .run = run, .where = ""};

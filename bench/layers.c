@@ -252,7 +252,8 @@ moe_status_t exchange_set_create(const layer_set_t *set, world_t *world,
                            (void **)&exchanges.workspace, error);
     }
     for (size_t n = 0; status == MOE_OK && n < all; n++) {
-        const moe_layer_spec_t spec = spec_of(set, world, n, style);
+        moe_layer_spec_t spec = spec_of(set, world, n, style);
+        spec.like = exchanges.layer[0]; /* NULL: it is the first */
         status = moe_layer_create(&spec, &exchanges.layer[n], error);
     }
     status = world_agree(world, status, error);
@@ -328,8 +329,9 @@ moe_status_t exchange_set_bind(exchange_set_t *exchanges, world_t *world, size_t
 
 void exchange_set_destroy(exchange_set_t *exchanges)
 {
-    for (size_t n = 0; exchanges->layer != NULL && n < exchanges->count * exchanges->chunks; n++) {
-        moe_layer_destroy(exchanges->layer[n]);
+    /* The first one last: the others use its transports. */
+    for (size_t n = exchanges->count * exchanges->chunks; exchanges->layer != NULL && n > 0; n--) {
+        moe_layer_destroy(exchanges->layer[n - 1]);
     }
     for (size_t c = 0; exchanges->workspace != NULL && c < exchanges->chunks; c++) {
         moe_workspace_destroy(exchanges->workspace[c]);

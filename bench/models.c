@@ -151,7 +151,7 @@ static json_t *model_record(const moe_model_t *m, size_t sequence)
         f.forward, "training", f.training, "router", f.router, "source", m->source);
 }
 
-static moe_status_t run_models(const config_t *config, moe_error_t *error)
+static moe_status_t run_models(config_t *config, moe_error_t *error)
 {
     const char *name = config->options.positional;
     FILE *out = config->quiet ? NULL : config->stdout_taken ? stderr : stdout;
@@ -181,16 +181,7 @@ static moe_status_t run_models(const config_t *config, moe_error_t *error)
 
 static int run(int argc, char **argv)
 {
-    config_t config;
-    moe_error_t error = {0};
-    moe_status_t status = config_read(&command, argc, argv, &config, &error);
-    if (status == MOE_OK && !config.options.help) {
-        status = run_models(&config, &error);
-    }
-    if (status != MOE_OK) {
-        fprintf(stderr, "moe-a2a models: %s\n", error.text);
-    }
-    return (int)status;
+    return config_run(&command, argc, argv, run_models);
 }
 
 const command_entry_t models_command = {.command = &command, .run = run, .where = ""};

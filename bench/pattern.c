@@ -266,16 +266,7 @@ static moe_status_t run_pattern(config_t *config, moe_error_t *error)
 
 static int run(int argc, char **argv)
 {
-    config_t config;
-    moe_error_t error = {0};
-    moe_status_t status = config_read(&command, argc, argv, &config, &error);
-    if (status == MOE_OK && !config.options.help) {
-        status = run_pattern(&config, &error);
-    }
-    if (status != MOE_OK) {
-        fprintf(stderr, "moe-a2a pattern: %s\n", error.text);
-    }
-    return (int)status;
+    return config_run(&command, argc, argv, run_pattern);
 }
 
 const command_entry_t pattern_command = {.command = &command, .run = run, .where = ""};

@@ -63,8 +63,10 @@ typedef struct moe_layer_spec {
     moe_dtype_t dtype, combine_dtype; /* on the wire */
     uint64_t data_seed;               /* of the oracle's rows */
     bool graph; /* run each exchange as a graph of the device, recorded in its first run */
-    size_t
-        chunk; /* number among the layers whose exchanges overlap: see moe_layer_start_dispatch() */
+    /* Another layer of the same style, group and nodes, whose split transports this one uses: it must
+     * live longer. NULL: it splits its own. */
+    const struct moe_layer *like;
+    size_t chunk; /* among layers whose exchanges overlap: see moe_layer_start_dispatch() */
 } moe_layer_spec_t;
 
 typedef struct moe_layer moe_layer_t;

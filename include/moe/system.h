@@ -44,6 +44,12 @@ const char *moe_nearest(const char *name, const char *const *candidates, size_t 
  * valid pointer. Free with free(). */
 moe_status_t moe_alloc(const char *what, size_t count, size_t size, void **out, moe_error_t *error);
 
+/* Room for one more member of an array of `count`, which has room for *room and is the caller's: where
+ * there is none, twice as many as before. The new members are not set. Errors as moe_alloc(); the array
+ * is then as it was. */
+moe_status_t moe_grow(const char *what, size_t count, size_t size, void **array, size_t *room,
+                      moe_error_t *error);
+
 /* Bytes that this process may still allocate on this host without swapping: MemAvailable, or what
  * the control group leaves, whichever is less. SIZE_MAX where the system does not tell. */
 size_t moe_memory_available(void);

@@ -98,6 +98,11 @@ static moe_status_t join_scopes(moe_layer_t *layer, moe_error_t *error)
     if (!layer->plan.two_hops) {
         return MOE_OK;
     }
+    if (layer->spec.like != NULL) {
+        layer->scope[MOE_SCOPE_NODE] = layer->spec.like->scope[MOE_SCOPE_NODE];
+        layer->scope[MOE_SCOPE_RAIL] = layer->spec.like->scope[MOE_SCOPE_RAIL];
+        return MOE_OK;
+    }
     moe_status_t status =
         t->ops->split(t, (int)(t->rank / g), &layer->scope[MOE_SCOPE_NODE], error);
     return status == MOE_OK
@@ -183,7 +188,7 @@ static void release_prepared(moe_layer_t *layer)
 static void leave_scopes(moe_layer_t *layer)
 {
     for (int s = MOE_SCOPE_NODE; s <= MOE_SCOPE_RAIL; s++) {
-        if (layer->scope[s] != NULL) {
+        if (layer->scope[s] != NULL && layer->spec.like == NULL) {
             layer->scope[s]->ops->destroy(layer->scope[s]);
         }
     }

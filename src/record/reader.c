@@ -6,6 +6,7 @@
 #include "fields.h"
 #include "lines.h"
 #include "moe/record.h"
+#include "moe/system.h"
 
 typedef struct reader {
     moe_results_t *results;
@@ -22,20 +23,6 @@ static moe_status_t refuse(const reader_t *reader, moe_error_t *error, const cha
 {
     return moe_fail(error, MOE_BAD_INPUT, MOE_QUOTED ":%zu: %s", MOE_QUOTE_PATH(reader->place.file),
                     reader->place.line, what);
-}
-
-/* Makes room for one more member of an array. */
-static moe_status_t grow(void **array, size_t count, size_t *room, size_t size, moe_error_t *error)
-{
-    if (count < *room)
-        return MOE_OK;
-    const size_t wanted = *room == 0 ? 16 : 2 * *room;
-    void *moved = wanted > SIZE_MAX / size ? NULL : realloc(*array, wanted * size);
-    if (moved == NULL)
-        return moe_fail(error, MOE_BAD_INPUT, "%zu results do not fit memory", wanted);
-    *array = moved;
-    *room = wanted;
-    return MOE_OK;
 }
 
 /* ---- Records ---- */
@@ -64,7 +51,8 @@ static moe_status_t take_run(reader_t *reader, json_t *run, moe_error_t *error)
     if (status == MOE_OK)
         status = moe_figures_check(&reader->place, "run", run, NULL, error);
     if (status == MOE_OK)
-        status = grow((void **)&r->run, r->runs, &r->run_room, sizeof(json_t *), error);
+        status =
+            moe_grow("results", r->runs, sizeof(json_t *), (void **)&r->run, &r->run_room, error);
     if (status != MOE_OK)
         return status;
     reader->run = r->run[r->runs++] = json_incref(run);
@@ -105,7 +93,8 @@ static moe_status_t take_result(reader_t *reader, json_t *record, moe_error_t *e
     moe_status_t status =
         moe_figures_check(&reader->place, reader->kind, record, reader->run, error);
     if (status == MOE_OK)
-        status = grow((void **)&r->result, r->count, &r->room, sizeof *r->result, error);
+        status =
+            moe_grow("results", r->count, sizeof *r->result, (void **)&r->result, &r->room, error);
     if (status != MOE_OK)
         return status;
     r->result[r->count++] = (moe_result_t){.record = json_incref(record),
@@ -232,8 +221,8 @@ static moe_status_t check_end(reader_t *reader, moe_error_t *error)
 
 static moe_status_t keep_name(moe_results_t *results, const char *path, moe_error_t *error)
 {
-    const moe_status_t status =
-        grow((void **)&results->file, results->files, &results->file_room, sizeof(char *), error);
+    const moe_status_t status = moe_grow("results", results->files, sizeof(char *),
+                                         (void **)&results->file, &results->file_room, error);
     if (status != MOE_OK)
         return status;
     char *name = strdup(path);

@@ -27,6 +27,22 @@ moe_status_t moe_alloc(const char *what, size_t count, size_t size, void **out, 
     return MOE_OK;
 }
 
+moe_status_t moe_grow(const char *what, size_t count, size_t size, void **array, size_t *room,
+                      moe_error_t *error)
+{
+    const size_t first = 16, wanted = *room == 0 ? first : 2 * *room;
+    if (count < *room)
+        return MOE_OK;
+    void *moved = wanted > SIZE_MAX / size ? NULL : realloc(*array, wanted * size);
+    if (moved == NULL)
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "%s: %zu times %zu bytes does not fit memory: lower the sizes", what,
+                        wanted, size);
+    *array = moved;
+    *room = wanted;
+    return MOE_OK;
+}
+
 char *moe_format_bytes(double bytes, char *text)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

@@ -102,17 +102,36 @@ static moe_status_t put_blocks(const moe_transport_t *t, const moe_alltoallv_t *
     return end_group(state, result, call, error);
 }
 
+/* One block that goes to all, as long as everybody's: an all-gather. All ranks see it alike: blocks that
+ * are one are not in any other exchange, and the length of all others' is in recv_rows. */
+static bool is_allgather(const moe_transport_t *t, const moe_alltoallv_t *x)
+{
+    const size_t rows = x->send_rows[0];
+    bool same = t->size > 1 && rows > 0;
+    for (size_t p = 0; same && p < t->size; p++)
+        same = x->send_rows[p] == rows && x->send_first[p] == x->send_first[0] &&
+               x->recv_rows[p] == rows && x->recv_first[p] == x->recv_first[0] + p * rows;
+    return same;
+}
+
 moe_status_t moe_nccl_put_alltoallv(const moe_transport_t *t, const moe_alltoallv_t *x,
                                     cudaStream_t stream, moe_error_t *error)
 {
-#if MOE_NCCL_HEADER_HAS_ALLTOALL
     moe_nccl_state_t *state = moe_nccl_of(t);
+    const size_t row = x->row.bytes;
+    if (is_allgather(t, x))
+        return moe_nccl_check(state,
+                              ncclAllGather((const char *)x->send + x->send_first[0] * row,
+                                            (char *)x->recv + x->recv_first[0] * row,
+                                            x->send_rows[0] * row, ncclInt8, state->comm, stream),
+                              "ncclAllGather", error);
+#if MOE_NCCL_HEADER_HAS_ALLTOALL
     if (x->uniform && state->run->facts.has_alltoall)
         return x->send_rows[0] == 0
                    ? MOE_OK
                    : moe_nccl_check(state,
-                                    ncclAlltoAll(x->send, x->recv, x->send_rows[0] * x->row.bytes,
-                                                 ncclInt8, state->comm, stream),
+                                    ncclAlltoAll(x->send, x->recv, x->send_rows[0] * row, ncclInt8,
+                                                 state->comm, stream),
                                     "ncclAlltoAll", error);
 #endif
     return put_blocks(t, x, stream, error);
@@ -137,19 +156,10 @@ static moe_status_t queue(moe_transport_t *t, moe_nccl_message_t message, size_t
     if (peer >= t->size || peer == t->rank)
         return moe_fail(error, MOE_FAILED, "%s: rank %zu of %zu has no peer %zu",
                         message.sends ? "start_send" : "start_recv", t->rank, t->size, peer);
-    if (state->count == state->room) {
-        void *memory;
-        const size_t room = state->room > 0 ? 2 * state->room : 64;
-        const moe_status_t status =
-            moe_alloc("messages", room, sizeof *state->messages, &memory, error);
-        if (status != MOE_OK)
-            return status;
-        if (state->count > 0)
-            memcpy(memory, state->messages, state->count * sizeof *state->messages);
-        free(state->messages);
-        state->messages = memory;
-        state->room = room;
-    }
+    const moe_status_t status = moe_grow("messages", state->count, sizeof *state->messages,
+                                         (void **)&state->messages, &state->room, error);
+    if (status != MOE_OK)
+        return status;
     message.peer = (int)peer;
     state->messages[state->count++] = message;
     return MOE_OK;

@@ -203,19 +203,10 @@ static moe_status_t start(moe_transport_t *t, moe_staged_message_t message, moe_
         return moe_fail(error, MOE_FAILED, "%s: rank %zu of %zu has no peer %zu",
                         message.sends ? "start_send" : "start_recv", t->rank, t->size,
                         message.peer);
-    if (state->count == state->room) {
-        void *memory;
-        const size_t room = state->room > 0 ? 2 * state->room : 64;
-        const moe_status_t status =
-            moe_alloc("messages", room, sizeof *state->messages, &memory, error);
-        if (status != MOE_OK)
-            return status;
-        if (state->count > 0)
-            memcpy(memory, state->messages, state->count * sizeof *state->messages);
-        free(state->messages);
-        state->messages = memory;
-        state->room = room;
-    }
+    const moe_status_t status = moe_grow("messages", state->count, sizeof *state->messages,
+                                         (void **)&state->messages, &state->room, error);
+    if (status != MOE_OK)
+        return status;
     state->messages[state->count++] = message;
     return MOE_OK;
 }

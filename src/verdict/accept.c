@@ -83,16 +83,11 @@ static moe_status_t check_fields(const acceptor_t *a, const moe_rule_t *rule, mo
 static moe_status_t add(acceptor_t *a, const moe_judgement_t *judgement, moe_error_t *error)
 {
     moe_acceptance_t *out = a->out;
-    if (out->count == out->room) {
-        const size_t room = out->room == 0 ? 16 : 2 * out->room;
-        void *moved = realloc(out->judgement, room * sizeof *out->judgement);
-        if (moved == NULL)
-            return moe_fail(error, MOE_BAD_INPUT, "%zu verdicts do not fit memory", room);
-        out->judgement = moved;
-        out->room = room;
-    }
-    out->judgement[out->count++] = *judgement;
-    return MOE_OK;
+    const moe_status_t status = moe_grow("verdicts", out->count, sizeof *out->judgement,
+                                         (void **)&out->judgement, &out->room, error);
+    if (status == MOE_OK)
+        out->judgement[out->count++] = *judgement;
+    return status;
 }
 
 static moe_status_t add_missing(acceptor_t *a, const moe_rule_t *rule, const moe_result_t *result,

@@ -164,25 +164,13 @@ static char *join(char *const *key)
 
 /* ---- Groups ---- */
 
-static bool grow(void **array, size_t count, size_t *room, size_t size)
-{
-    if (count < *room)
-        return true;
-    const size_t wanted = *room == 0 ? 4 : 2 * *room;
-    void *moved = realloc(*array, wanted * size);
-    if (moved == NULL)
-        return false;
-    *array = moved;
-    *room = wanted;
-    return true;
-}
-
 static moe_status_t add_launch(moe_group_t *group, const moe_result_t *result, moe_error_t *error)
 {
-    if (!grow((void **)&group->launch, group->launches, &group->room, sizeof(moe_result_t *)))
-        return moe_fail(error, MOE_BAD_INPUT, "%zu launches do not fit memory", group->launches);
-    group->launch[group->launches++] = result;
-    return MOE_OK;
+    const moe_status_t status = moe_grow("launches", group->launches, sizeof *group->launch,
+                                         (void **)&group->launch, &group->room, error);
+    if (status == MOE_OK)
+        group->launch[group->launches++] = result;
+    return status;
 }
 
 /* A new group with this key, which it takes over. */
@@ -190,7 +178,8 @@ static moe_status_t add_group(moe_groups_t *groups, const char *joined, char **k
                               moe_error_t *error)
 {
     if (joined == NULL ||
-        !grow((void **)&groups->group, groups->count, &groups->room, sizeof *groups->group) ||
+        moe_grow("results", groups->count, sizeof *groups->group, (void **)&groups->group,
+                 &groups->room, error) != MOE_OK ||
         json_object_set_new(groups->index, joined, json_integer((json_int_t)groups->count)) != 0) {
         destroy_key(key);
         return moe_fail(error, MOE_BAD_INPUT, "%zu results do not fit memory", groups->count);

@@ -2,6 +2,7 @@
 #ifndef TESTS_NCCL_RANKS_H
 #define TESTS_NCCL_RANKS_H
 
+#include "counts_case.h"
 #include "on_ranks.h"
 
 #define TIMEOUT_SECONDS 60.0
@@ -107,25 +108,10 @@ static inline bool exchange_registered(moe_transport_t *t, moe_nccl_path_t expec
 
 /* ---- Counts and gradients ---- */
 
-/* Rank r gives peer p (r + p) % 3 numbers, each r * 100 + p. */
-static inline bool counts(moe_transport_t *t, char *text)
+static inline bool counts_and_largest(moe_transport_t *t, char *text)
 {
-    size_t *memory = calloc(6 * t->size, sizeof *memory);
-    EXPECT(memory != NULL);
-    size_t *const count = memory, *const send = count + t->size, *const recv = send + 2 * t->size;
-    size_t sent = 0, at = 0;
-    for (size_t peer = 0; peer < t->size; peer++) {
-        count[peer] = (t->rank + peer) % 3;
-        for (size_t i = 0; i < count[peer]; i++)
-            send[sent++] = t->rank * 100 + peer;
-    }
-    bool right = t->ops->alltoall_sizes(t, send, count, recv, count, NULL) == MOE_OK;
-    for (size_t peer = 0; peer < t->size; peer++) {
-        for (size_t i = 0; i < count[peer]; i++)
-            right = right && recv[at++] == peer * 100 + t->rank;
-    }
-    free(memory);
-    EXPECT(right);
+    if (!counts(t, text))
+        return false;
     size_t largest = SIZE_MAX - t->rank, other = t->rank + 5;
     EXPECT(t->ops->max_size(t, &largest, NULL) == MOE_OK && largest == SIZE_MAX);
     EXPECT(t->ops->max_size(t, &other, NULL) == MOE_OK && other == t->size + 4);

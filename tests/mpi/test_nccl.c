@@ -72,6 +72,72 @@ static bool answer_in_between(moe_transport_t *t, char *text)
     return true;
 }
 
+/* ---- One block to all ---- */
+
+/* Rank r has rows[r] rows of two bytes (r + 1, number), for everybody. */
+static bool to_all(moe_transport_t *t, const size_t *rows, char *text)
+{
+    enum { ROW = 2 };
+    moe_device_t *d = here.device;
+    size_t *memory = calloc(4 * t->size, sizeof *memory), all = 0;
+    EXPECT(memory != NULL);
+    moe_alltoallv_t x = {.send_rows = memory,
+                         .send_first = memory + t->size,
+                         .recv_rows = rows,
+                         .recv_first = memory + 2 * t->size};
+    for (size_t p = 0; p < t->size; p++) {
+        memory[p] = rows[t->rank];
+        memory[2 * t->size + p] = all;
+        all += rows[p];
+    }
+    const size_t own = rows[t->rank];
+    unsigned char *host = calloc(all + 1, ROW);
+    EXPECT(host != NULL && t->ops->row_type(t, ROW, &x.row, NULL) == MOE_OK);
+    for (size_t i = 0; i < own; i++) {
+        host[ROW * i] = (unsigned char)(t->rank + 1);
+        host[ROW * i + 1] = (unsigned char)i;
+    }
+    void *send, *recv;
+    EXPECT(d->ops->alloc(d, "rows", ROW * (own + 1), &send, NULL) == MOE_OK);
+    EXPECT(d->ops->alloc(d, "rows", ROW * (all + 1), &recv, NULL) == MOE_OK);
+    d->ops->copy(d, send, host, ROW * own);
+    d->ops->fill_bytes(d, recv, 0, ROW * (all + 1));
+    x.send = send;
+    x.recv = recv;
+    EXPECT(t->ops->prepare_alltoallv(t, &x, NULL) == MOE_OK);
+    EXPECT(t->ops->alltoallv(t, &x, NULL) == MOE_OK && d->ops->finish(d, NULL) == MOE_OK);
+    t->ops->release_alltoallv(t, &x);
+    d->ops->copy(d, host, recv, ROW * (all + 1));
+    bool right = host[ROW * all] == 0;
+    for (size_t p = 0, at = 0; p < t->size; p++) {
+        for (size_t i = 0; i < rows[p]; i++, at++)
+            right = right && host[ROW * at] == p + 1 && host[ROW * at + 1] == i;
+    }
+    d->ops->release(d, send);
+    d->ops->release(d, recv);
+    free(host);
+    free(memory);
+    EXPECT(right);
+    return true;
+}
+
+/* As long as everybody's, it is NCCL's all-gather; else it is messages. */
+static bool gathered(moe_transport_t *t, char *text)
+{
+    size_t *rows = calloc(t->size, sizeof *rows);
+    EXPECT(rows != NULL);
+    bool right = to_all(t, rows, text);
+    for (size_t p = 0; p < t->size; p++)
+        rows[p] = 5;
+    right = right && to_all(t, rows, text);
+    rows[0] = 3;
+    right = right && to_all(t, rows, text);
+    rows[0] = 0;
+    right = right && to_all(t, rows, text);
+    free(rows);
+    return on_all_ranks(t, right, text);
+}
+
 /* ---- The same rows over MPI ---- */
 
 /* Staged through pinned memory; as they are only where MPI (or the fake, which is host memory) can. */
@@ -257,7 +323,7 @@ static bool nonblocking(moe_transport_t *t, char *text)
     EXPECT(create(&n, &spec, NULL) == MOE_OK);
     EXPECT(n.t->ops->split(n.t, (int)(t->rank % 2), &half, NULL) == MOE_OK);
     bool right = all_algorithms(n.t, &c, false, text) && all_algorithms(half, &c, false, text) &&
-                 counts(n.t, text) && gradients(n.t, text) &&
+                 counts_and_largest(n.t, text) && gradients(n.t, text) &&
                  exchange_registered(n.t, MOE_NCCL_PATH_KERNELS, text);
     half->ops->destroy(half);
     destroy(&n);
@@ -270,9 +336,10 @@ static bool nonblocking(moe_transport_t *t, char *text)
 static const rank_test_t tests[] = {
     {"all matrices arrive by every algorithm", all_matrices, NULL},
     {"groups split, work and outlive their parents", groups, NULL},
+    {"one block goes to all, as long as the others' or not", gathered, NULL},
     {"the latest messages need not be waited for", answer_in_between, needs_two},
     {"the same rows go over MPI, staged and as they are", over_mpi, NULL},
-    {"counts go to their peers, and the largest to all", counts, NULL},
+    {"counts go to their peers, and the largest to all", counts_and_largest, NULL},
     {"many counts fit", many_counts, NULL},
     {"gradients are summed", gradients, NULL},
     {"control goes over MPI, and the version names both", control, NULL},

@@ -308,6 +308,30 @@ static void test_memory_that_cannot_be_had_is_bad_input(void **state)
     assert_non_null(strstr(error.text, "does not fit memory"));
 }
 
+static void test_an_array_grows_and_is_kept_where_it_cannot(void **state)
+{
+    (void)state;
+    int *numbers = NULL;
+    size_t room = 0;
+    for (size_t count = 0; count < 1000; count++) {
+        assert_int_equal(
+            moe_grow("numbers", count, sizeof *numbers, (void **)&numbers, &room, NULL), MOE_OK);
+        assert_true(room > count);
+        numbers[count] = (int)count;
+    }
+    for (size_t i = 0; i < 1000; i++)
+        assert_int_equal(numbers[i], i);
+    moe_error_t error = {0};
+    int *const before = numbers;
+    room = SIZE_MAX / 4;
+    assert_int_equal(moe_grow("numbers", room, sizeof *numbers, (void **)&numbers, &room, &error),
+                     MOE_BAD_INPUT);
+    assert_ptr_equal(numbers, before);
+    assert_true(room == SIZE_MAX / 4);
+    assert_non_null(strstr(error.text, "numbers: "));
+    free(numbers);
+}
+
 static void test_bytes_are_shown_with_three_digits(void **state)
 {
     (void)state;
@@ -685,6 +709,7 @@ int main(void)
         cmocka_unit_test(test_a_very_long_name_is_near_to_nothing),
         cmocka_unit_test(test_memory_comes_zeroed_and_nothing_is_a_valid_pointer),
         cmocka_unit_test(test_memory_that_cannot_be_had_is_bad_input),
+        cmocka_unit_test(test_an_array_grows_and_is_kept_where_it_cannot),
         cmocka_unit_test(test_bytes_are_shown_with_three_digits),
         WITH_TREE(test_memory_is_not_known_where_there_is_no_proc),
         WITH_TREE(test_memory_is_what_the_host_has_where_there_is_proc_but_no_sys),
