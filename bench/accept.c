@@ -10,6 +10,7 @@
 #include "moe/system.h"
 #include "outputs.h"
 #include "rules_file.h"
+#include "who_is_slow.h"
 
 static const command_t command = {
     .name = "accept",
@@ -140,6 +141,9 @@ static moe_status_t run_accept(const options_t *options, int argc, char **argv, 
         if (status == MOE_OK) {
             status = write_acceptance(&outputs, &judged.rules, &judged.acceptance,
                                       heading_record("acceptance", argc, argv), error);
+        }
+        if (status == MOE_OK) {
+            status = tell_who_is_slow(&outputs, &judged.results, error);
         }
         if (status == MOE_OK) {
             status = status_of(judged.acceptance.verdict);

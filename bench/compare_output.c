@@ -281,6 +281,17 @@ static moe_status_t print_differences(const outputs_t *o, const moe_comparison_t
     return outputs_grid(o, heading, &grid, error);
 }
 
+/* One launch a side says that these two differ; only launches in turn say that A and B do. */
+static bool has_single_launches(const moe_comparison_t *c)
+{
+    for (size_t i = 0; i < c->rows; i++) {
+        if (c->row[i].a->launches == 1 && c->row[i].b->launches == 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static moe_status_t print_all(const outputs_t *o, const char *a, const char *b,
                               const moe_comparison_t *c, moe_error_t *error)
 {
@@ -296,6 +307,10 @@ static moe_status_t print_all(const outputs_t *o, const char *a, const char *b,
                      "shown.",
                      c->rows, c->calls[MOE_FASTER], c->calls[MOE_SLOWER],
                      c->calls[MOE_NO_DIFFERENCE]);
+        if (has_single_launches(c)) {
+            outputs_line(o, "One launch a side: what differs between launches is in no interval "
+                            "here (tools/launches repeats them).");
+        }
         status = print_means(o, c, error);
     }
     if (status == MOE_OK) {

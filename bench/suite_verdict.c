@@ -8,6 +8,7 @@
 #include "moe/system.h"
 #include "outputs.h"
 #include "rules_file.h"
+#include "who_is_slow.h"
 
 /* Rules that come with the program, by what they are about: right at all, and as fast as a healthy run. */
 static const char *const correct[] = {"alltoallv-correct", "layer-correct", "iteration-correct"};
@@ -156,47 +157,6 @@ static void list_items(const judging_t *j)
     }
 }
 
-static size_t tell_finding(const judging_t *j, const json_t *record, const char *item)
-{
-    const char *kind = json_string_value(json_object_get(record, "kind"));
-    if (kind == NULL || strcmp(kind, "none") == 0 || strcmp(kind, "unknown") == 0) {
-        return 0;
-    }
-    char *ranks = json_dumps(json_object_get(record, "ranks"), JSON_COMPACT | JSON_ENCODE_ANY);
-    char *hosts = json_dumps(json_object_get(record, "hosts"), JSON_COMPACT | JSON_ENCODE_ANY);
-    const char *phase = json_string_value(json_object_get(record, "phase"));
-    outputs_line(
-        &j->outputs, "- slow %s: ranks %s on %s%s%s, %.2f times as long as the others (%s)", kind,
-        ranks != NULL ? ranks : "?", hosts != NULL ? hosts : "?", phase != NULL ? " in " : "",
-        phase != NULL ? phase : "", json_number_value(json_object_get(record, "ratio")), item);
-    free(ranks);
-    free(hosts);
-    return 1;
-}
-
-/* Of one item: who stands out, and how many do. Findings are conclusions, which no reader of results keeps. */
-static size_t list_findings_of(const judging_t *j, size_t i)
-{
-    const suite_t *s = j->suite;
-    const char *name = s->profile->item[i].name;
-    char path[SUITE_PATH], *line = NULL;
-    size_t room = 0, found = 0;
-    FILE *file = suite_path(s, name, ".jsonl", path, NULL) == MOE_OK ? fopen(path, "r") : NULL;
-    while (file != NULL && getline(&line, &room, file) > 0) {
-        json_t *record = strstr(line, "\"finding\"") != NULL ? json_loads(line, 0, NULL) : NULL;
-        const char *kind = json_string_value(json_object_get(record, "record"));
-        if (kind != NULL && strcmp(kind, "finding") == 0) {
-            found += tell_finding(j, record, name);
-        }
-        json_decref(record);
-    }
-    free(line);
-    if (file != NULL) {
-        fclose(file);
-    }
-    return found;
-}
-
 static moe_status_t open_outputs(const suite_t *suite, outputs_t *out, moe_error_t *error)
 {
     char records[SUITE_PATH], report[SUITE_PATH];
@@ -233,14 +193,6 @@ static void conclude(judging_t *j)
 {
     static const char *const words[] = {
         [MOE_OK] = "PASS", [MOE_WRONG_DATA] = "FAIL", [MOE_INCONCLUSIVE] = "INCONCLUSIVE"};
-    outputs_line(&j->outputs, "## Who is slow");
-    size_t found = 0;
-    for (size_t i = 0; i < j->suite->profile->items; i++) {
-        found += list_findings_of(j, i);
-    }
-    if (found == 0) {
-        outputs_line(&j->outputs, "nothing stands out");
-    }
     j->verdict = worse(j->verdict, verdict_of_items(j->suite));
     outputs_line(&j->outputs, "## Verdict: %s", words[j->verdict]);
 }
@@ -261,6 +213,9 @@ moe_status_t suite_judge(const suite_t *suite, moe_error_t *error)
     }
     if (status == MOE_OK && results.count > 0) {
         status = judge_by_all(&j, error);
+    }
+    if (status == MOE_OK) {
+        status = tell_who_is_slow(&j.outputs, &results, error);
     }
     if (status == MOE_OK) {
         conclude(&j);

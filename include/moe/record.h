@@ -70,6 +70,8 @@ typedef struct moe_result {
 typedef struct moe_results {
     moe_result_t *result; /* [count] in the order in which they were read */
     size_t count, room;
+    moe_result_t *finding; /* [findings] who stood out in a run, as the run itself concluded */
+    size_t findings, finding_room;
     json_t **run; /* [runs] */
     size_t runs, run_room;
     char **file; /* [files] */

@@ -45,7 +45,7 @@ static const char *const type_names[] = {
     [MOE_FIELD_FLAG] = "true or false",
     [MOE_FIELD_OBJECT] = "an object",
     [MOE_FIELD_TEXTS] = "a list of texts",
-    [MOE_FIELD_TIMES] = "a list of numbers, each 0 or more",
+    [MOE_FIELD_NUMBERS] = "a list of numbers, each 0 or more",
 };
 
 #define HASH_DIGITS 16
@@ -95,7 +95,7 @@ static bool has_type(const json_t *value, moe_field_type_t type)
     case MOE_FIELD_OBJECT:
         return json_is_object(value);
     case MOE_FIELD_TEXTS:
-    case MOE_FIELD_TIMES:
+    case MOE_FIELD_NUMBERS:
         return is_list(value, type == MOE_FIELD_TEXTS);
     }
     return false;

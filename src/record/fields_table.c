@@ -218,12 +218,26 @@ const moe_field_t moe_fields[] = {
     {"rank", "slowest_count", MOE_FIELD_COUNT, OPTIONAL},
     {"rank", "reps", MOE_FIELD_COUNT, OPTIONAL},
 
+    {"finding", "record", MOE_FIELD_TEXT, REQUIRED},
+    {"finding", "evidence", MOE_FIELD_TEXT, OPTIONAL},
+    {"finding", "kind", MOE_FIELD_TEXT, REQUIRED},
+    {"finding", "style", MOE_FIELD_TEXT, OPTIONAL},
+    {"finding", "algorithm", MOE_FIELD_TEXT, OPTIONAL},
+    {"finding", "phase", MOE_FIELD_TEXT, OPTIONAL},
+    {"finding", "ranks", MOE_FIELD_NUMBERS, OPTIONAL},
+    {"finding", "hosts", MOE_FIELD_TEXTS, OPTIONAL},
+    {"finding", "direction", MOE_FIELD_TEXT, OPTIONAL},
+    {"finding", "from", MOE_FIELD_COUNT, OPTIONAL},
+    {"finding", "to", MOE_FIELD_COUNT, OPTIONAL},
+    {"finding", "ratio", MOE_FIELD_REAL, OPTIONAL},
+    {"finding", "mads", MOE_FIELD_REAL, OPTIONAL},
+
     {"raw", "record", MOE_FIELD_TEXT, REQUIRED},
     {"raw", "style", MOE_FIELD_TEXT, REQUIRED},
     {"raw", "algorithm", MOE_FIELD_TEXT, REQUIRED},
     {"raw", "phase", MOE_FIELD_TEXT, REQUIRED},
-    {"raw", "warmup_us", MOE_FIELD_TIMES, REQUIRED},
-    {"raw", "times_us", MOE_FIELD_TIMES, REQUIRED},
+    {"raw", "warmup_us", MOE_FIELD_NUMBERS, REQUIRED},
+    {"raw", "times_us", MOE_FIELD_NUMBERS, REQUIRED},
 };
 
 const size_t moe_field_count = sizeof moe_fields / sizeof *moe_fields;

@@ -15,8 +15,8 @@ typedef enum moe_field_type {
     MOE_FIELD_REAL,  /* 0 or more */
     MOE_FIELD_FLAG,
     MOE_FIELD_OBJECT,
-    MOE_FIELD_TEXTS, /* a list of texts */
-    MOE_FIELD_TIMES  /* a list of reals, each 0 or more */
+    MOE_FIELD_TEXTS,  /* a list of texts */
+    MOE_FIELD_NUMBERS /* a list of reals, each 0 or more */
 } moe_field_type_t;
 
 typedef struct moe_field {

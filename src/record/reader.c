@@ -104,6 +104,19 @@ static moe_status_t take_result(reader_t *reader, json_t *record, moe_error_t *e
     return MOE_OK;
 }
 
+static moe_status_t take_finding(reader_t *reader, json_t *record, moe_error_t *error)
+{
+    moe_results_t *r = reader->results;
+    const moe_status_t status = moe_grow("findings", r->findings, sizeof *r->finding,
+                                         (void **)&r->finding, &r->finding_room, error);
+    if (status == MOE_OK)
+        r->finding[r->findings++] = (moe_result_t){.record = json_incref(record),
+                                                   .run = reader->run,
+                                                   .file = reader->place.file,
+                                                   .line = reader->place.line};
+    return status;
+}
+
 static moe_status_t take_record(reader_t *reader, json_t *record, moe_error_t *error)
 {
     reader->kind = json_string_value(json_object_get(record, "record"));
@@ -124,8 +137,10 @@ static moe_status_t take_record(reader_t *reader, json_t *record, moe_error_t *e
     const moe_status_t status = moe_fields_check(&reader->place, reader->kind, record, error);
     if (status != MOE_OK)
         return status;
-    return strcmp(reader->kind, "raw") == 0 ? take_raw(reader, record, error)
-                                            : take_result(reader, record, error);
+    if (strcmp(reader->kind, "raw") == 0)
+        return take_raw(reader, record, error);
+    return strcmp(reader->kind, "finding") == 0 ? take_finding(reader, record, error)
+                                                : take_result(reader, record, error);
 }
 
 /* ---- Lines ---- */
@@ -257,11 +272,14 @@ void moe_results_destroy(moe_results_t *results)
         json_decref(results->result[i].record);
         json_decref(results->result[i].raw);
     }
+    for (size_t i = 0; i < results->findings; i++)
+        json_decref(results->finding[i].record);
     for (size_t i = 0; i < results->runs; i++)
         json_decref(results->run[i]);
     for (size_t i = 0; i < results->files; i++)
         free(results->file[i]);
     free(results->result);
+    free(results->finding);
     free(results->run);
     free(results->file);
     *results = (moe_results_t){0};

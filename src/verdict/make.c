@@ -50,7 +50,12 @@ static void name_of(const moe_result_t *result, const char *what, size_t number,
     }
     const json_t *size = moe_result_at(result, "bytes_per_pair");
     if (size != NULL && used < NAME_TEXT)
-        snprintf(text + used, NAME_TEXT - used, " %.0f B a pair", json_number_value(size));
+        used += (size_t)snprintf(text + used, NAME_TEXT - used, " %.0f B a pair",
+                                 json_number_value(size));
+    const json_t *from = moe_result_at(result, "from"), *to = moe_result_at(result, "to");
+    if (from != NULL && to != NULL && used < NAME_TEXT)
+        snprintf(text + used, NAME_TEXT - used, " a message from rank %.0f to rank %.0f",
+                 json_number_value(from), json_number_value(to));
 }
 
 static void add_rule(json_t *rules, const moe_group_t *group, const char *metric,

@@ -52,6 +52,20 @@ check "every field is described in docs/results.md" every_field_is_described
 run accept --rules "$rules" "$good" "$slow"
 check "several files are judged together" ended_with 1 and printed '^FAIL: 9 passed, 1 failed'
 
+# ---- Who is slow: what the runs concluded ----
+finding() { printf '{"record":"finding","evidence":"pairs","kind":"%s","reach":"between"%s}\n' "$1" "${2:+,$2}"; }
+{ cat "$slow"; finding host '"ranks":[1],"hosts":["host1"],"direction":"both","value_us":20,"others_us":10,"ratio":2'; } >"$work/named.jsonl"
+{ cat "$good"; finding none; } >"$work/healthy.jsonl"
+run accept --rules "$rules" "$work/named.jsonl" --json "$work/named-out.jsonl"
+check "accept names the host that stood out, with file and line" ended_with 1 and \
+    printed '^- slow host both ways: rank 1 on host1, 2.00 times as long as the others .*/named.jsonl:5' and \
+    record_count "$work/named-out.jsonl" 1 record=finding kind=host hosts.0=host1 line=5
+run accept --rules "$rules" "$work/healthy.jsonl"
+check "and says where nothing stood out" done_well and printed '^nothing stands out'
+sed 's/"ranks":.1.,//; s/"kind":"host"/"kind":7/' "$work/named.jsonl" >"$work/edited.jsonl"
+run accept --rules "$rules" "$work/edited.jsonl"
+check "an edited finding is refused" refused 'edited.jsonl:5: kind: 7 is not text'
+
 # ---- Baselines ----
 write_rules "$(rule median_us '<= 1.10 * baseline')"
 run accept --rules "$rules" --baseline "$good" "$good" --quiet --json -
