@@ -9,7 +9,7 @@
 #include "commands.h"
 #include "moe/system.h"
 #include "outputs.h"
-#include "rules_file.h"
+#include "ready_file.h"
 #include "who_is_slow.h"
 
 static const command_t command = {
@@ -108,7 +108,8 @@ static moe_status_t judge(const options_t *options, judged_t *out, moe_error_t *
 {
     char path[PATH_MAX];
     const char *baseline = options->value[OPT_BASELINE];
-    moe_status_t status = rules_file_find(options->value[OPT_RULES], path, sizeof path, error);
+    moe_status_t status =
+        ready_file_find(&ready_rules, options->value[OPT_RULES], path, sizeof path, error);
     if (status == MOE_OK) {
         status = moe_rules_read(path, &out->rules, error);
     }

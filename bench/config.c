@@ -15,7 +15,7 @@
 #define MIN_SECONDS        1e-3
 #define MAX_SECONDS        1e7
 
-static const char *given(const config_t *c, option_t id)
+const char *config_given(const config_t *c, option_t id)
 {
     return c->options.given[id] ? c->options.value[id] : NULL;
 }
@@ -27,7 +27,7 @@ static const char *label(option_t id, char text[64])
     return text;
 }
 
-static moe_status_t read_size(const config_t *c, option_t id, size_t min, size_t max, size_t *out,
+moe_status_t config_read_size(const config_t *c, option_t id, size_t min, size_t max, size_t *out,
                               moe_error_t *error)
 {
     char text[64];
@@ -70,7 +70,7 @@ static moe_status_t read_shape(config_t *c, moe_error_t *error)
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         moe_status_t status =
-            read_size(c, sizes[i].id, sizes[i].min, sizes[i].max, sizes[i].out, error);
+            config_read_size(c, sizes[i].id, sizes[i].min, sizes[i].max, sizes[i].out, error);
         if (status != MOE_OK) {
             return status;
         }
@@ -88,7 +88,7 @@ static moe_status_t read_dtypes(config_t *c, moe_error_t *error)
         return status;
     }
     c->combine_dtype = moe_memory_dtype(c->dtype);
-    const char *combine = given(c, OPT_COMBINE_DTYPE);
+    const char *combine = config_given(c, OPT_COMBINE_DTYPE);
     return combine != NULL ? moe_dtype_parse("--combine-dtype", combine, &c->combine_dtype, error)
                            : MOE_OK;
 }
@@ -97,12 +97,12 @@ static moe_status_t read_capacity(config_t *c, moe_error_t *error)
 {
     c->capacity.factor = c->model.capacity_factor;
     moe_status_t status = MOE_OK;
-    if (given(c, OPT_CAPACITY_FACTOR) != NULL) {
-        status = moe_parse_real("--capacity-factor", given(c, OPT_CAPACITY_FACTOR), 0, 1e6,
+    if (config_given(c, OPT_CAPACITY_FACTOR) != NULL) {
+        status = moe_parse_real("--capacity-factor", config_given(c, OPT_CAPACITY_FACTOR), 0, 1e6,
                                 &c->capacity.factor, error);
     }
     if (status == MOE_OK) {
-        status = read_size(c, OPT_MIN_CAPACITY, 0, MAX_TOKENS, &c->capacity.min, error);
+        status = config_read_size(c, OPT_MIN_CAPACITY, 0, MAX_TOKENS, &c->capacity.min, error);
     }
     return status == MOE_OK
                ? moe_drop_parse("--drop", c->options.value[OPT_DROP], &c->capacity.drop, error)
@@ -111,7 +111,7 @@ static moe_status_t read_capacity(config_t *c, moe_error_t *error)
 
 static moe_status_t read_model(config_t *c, moe_error_t *error)
 {
-    const char *name = given(c, OPT_MODEL);
+    const char *name = config_given(c, OPT_MODEL);
     moe_status_t status = moe_model_find(name != NULL ? name : "mixtral-8x7b", &c->model, error);
     if (status != MOE_OK) {
         return status;
@@ -124,58 +124,16 @@ static moe_status_t read_model(config_t *c, moe_error_t *error)
     }
     status = read_shape(c, error);
     if (status == MOE_OK) {
-        status = read_size(c, OPT_TOKENS, 0, MAX_TOKENS, &c->tokens, error);
+        status = config_read_size(c, OPT_TOKENS, 0, MAX_TOKENS, &c->tokens, error);
     }
     c->sequence = c->tokens > 0 ? c->tokens : 1;
     if (status == MOE_OK) {
-        status = read_size(c, OPT_SEQ_LEN, 1, MAX_TOKENS, &c->sequence, error);
+        status = config_read_size(c, OPT_SEQ_LEN, 1, MAX_TOKENS, &c->sequence, error);
     }
     if (status == MOE_OK) {
         status = read_dtypes(c, error);
     }
     return status == MOE_OK ? read_capacity(c, error) : status;
-}
-
-/* ---- Routing ---- */
-
-static moe_status_t read_gate(config_t *c, moe_error_t *error)
-{
-    const moe_gate_ops_t **gate = &c->routing.gate;
-    const char *name = given(c, OPT_GATE);
-    if (name != NULL) {
-        return config_name_option(OPT_GATE, moe_gate_find(name, gate, error), error);
-    }
-    if (c->model.n_group > 0) {
-        return moe_gate_find("group-limited", gate, error);
-    }
-    return moe_gate_find(c->model.gate, gate, NULL) == MOE_OK
-               ? MOE_OK
-               : moe_gate_find("softmax", gate, error);
-}
-
-static moe_status_t read_routing(config_t *c, moe_error_t *error)
-{
-    c->routing = (moe_routing_spec_t){.experts = c->model.experts,
-                                      .top_k = c->model.top_k,
-                                      .n_group = c->model.n_group,
-                                      .topk_group = c->model.topk_group};
-    c->placement = c->options.value[OPT_PLACEMENT];
-    moe_status_t status = read_gate(c, error);
-    if (status == MOE_OK) {
-        status = moe_skew_parse("--skew", c->options.value[OPT_SKEW], &c->routing.skew, error);
-    }
-    if (status == MOE_OK) {
-        status = config_name_option(
-            OPT_SKEW, moe_skew_check(&c->routing.skew, c->routing.experts, error), error);
-    }
-    size_t seed = 0;
-    if (status == MOE_OK) {
-        status = read_size(c, OPT_SEED, 0, INT64_MAX, &seed, error);
-    }
-    c->routing.seed = seed;
-    return status == MOE_OK
-               ? config_name_option(OPT_GATE, moe_routing_check(&c->routing, error), error)
-               : status;
 }
 
 /* ---- Lists of names ---- */
@@ -266,16 +224,16 @@ static moe_status_t read_layout(config_t *c, moe_error_t *error)
 {
     c->ranks = 8;
     const bool threads = (c->command->groups & GROUP_EXCHANGE) != 0;
-    moe_status_t status =
-        read_size(c, OPT_RANKS, 1, threads ? MAX_LOOPBACK_RANKS : MAX_RANKS, &c->ranks, error);
+    moe_status_t status = config_read_size(
+        c, OPT_RANKS, 1, threads ? MAX_LOOPBACK_RANKS : MAX_RANKS, &c->ranks, error);
     if (status == MOE_OK) {
-        status = read_size(c, OPT_EP, 1, MAX_RANKS, &c->ep, error);
+        status = config_read_size(c, OPT_EP, 1, MAX_RANKS, &c->ep, error);
     }
     if (status == MOE_OK) {
-        status = read_size(c, OPT_DP, 1, MAX_RANKS, &c->dp, error);
+        status = config_read_size(c, OPT_DP, 1, MAX_RANKS, &c->dp, error);
     }
     return status == MOE_OK
-               ? read_size(c, OPT_RANKS_PER_NODE, 1, MAX_RANKS, &c->ranks_per_node, error)
+               ? config_read_size(c, OPT_RANKS_PER_NODE, 1, MAX_RANKS, &c->ranks_per_node, error)
                : status;
 }
 
@@ -298,11 +256,11 @@ static moe_status_t read_compute(config_t *c, moe_error_t *error)
     }
     status = config_read_overlap(c, error);
     if (status == MOE_OK) {
-        status = read_size(c, OPT_THREADS, 0, 4096, &c->threads, error);
+        status = config_read_size(c, OPT_THREADS, 0, 4096, &c->threads, error);
     }
-    return status == MOE_OK
-               ? read_size(c, OPT_MEASURE_LAYERS, 0, MOE_MAX_LAYERS, &c->measure_layers, error)
-               : status;
+    return status == MOE_OK ? config_read_size(c, OPT_MEASURE_LAYERS, 0, MOE_MAX_LAYERS,
+                                               &c->measure_layers, error)
+                            : status;
 }
 
 static moe_status_t read_check(config_t *c, moe_error_t *error)
@@ -338,12 +296,12 @@ static moe_status_t read_measure(config_t *c, moe_error_t *error)
     const char *const *value = c->options.value;
     moe_measure_spec_t *m = &c->measure;
     double percent = 0;
-    moe_status_t status = read_size(c, OPT_WARMUP, 0, MAX_REPS, &m->warmup, error);
+    moe_status_t status = config_read_size(c, OPT_WARMUP, 0, MAX_REPS, &m->warmup, error);
     if (status == MOE_OK) {
-        status = read_size(c, OPT_MIN_REPS, 1, MAX_REPS, &m->min_reps, error);
+        status = config_read_size(c, OPT_MIN_REPS, 1, MAX_REPS, &m->min_reps, error);
     }
     if (status == MOE_OK) {
-        status = read_size(c, OPT_MAX_REPS, 1, MAX_REPS, &m->max_reps, error);
+        status = config_read_size(c, OPT_MAX_REPS, 1, MAX_REPS, &m->max_reps, error);
     }
     if (status == MOE_OK) {
         status = moe_parse_time("--max-seconds", value[OPT_MAX_SECONDS], MIN_SECONDS, MAX_SECONDS,
@@ -365,7 +323,7 @@ static moe_status_t read_measure(config_t *c, moe_error_t *error)
         m->min_reps = m->max_reps; /* a cap below the default floor is meant */
     }
     if (status == MOE_OK && c->options.given[OPT_LAUNCH]) {
-        status = read_size(c, OPT_LAUNCH, 1, MAX_REPS, &c->launch, error);
+        status = config_read_size(c, OPT_LAUNCH, 1, MAX_REPS, &c->launch, error);
     }
     if (status == MOE_OK) {
         status = read_sync(c, error);
@@ -377,12 +335,12 @@ static moe_status_t read_measure(config_t *c, moe_error_t *error)
 
 static moe_status_t read_sequence(config_t *c, moe_error_t *error)
 {
-    return read_size(c, OPT_SEQ_LEN, 1, MAX_TOKENS, &c->sequence, error);
+    return config_read_size(c, OPT_SEQ_LEN, 1, MAX_TOKENS, &c->sequence, error);
 }
 
 static moe_status_t read_output(config_t *c, moe_error_t *error)
 {
-    const char *json = given(c, OPT_JSON), *csv = given(c, OPT_CSV);
+    const char *json = config_given(c, OPT_JSON), *csv = config_given(c, OPT_CSV);
     const bool json_out = json != NULL && strcmp(json, "-") == 0;
     const bool csv_out = csv != NULL && strcmp(csv, "-") == 0;
     if (json_out && csv_out) {
@@ -402,7 +360,7 @@ moe_status_t config_read(const command_t *command, int argc, char **argv, config
         unsigned groups;
         moe_status_t (*read)(config_t *c, moe_error_t *error);
     } readers[] = {
-        {GROUP_MODEL, read_model},       {GROUP_ROUTING, read_routing},
+        {GROUP_MODEL, read_model},       {GROUP_ROUTING, config_read_routing},
         {GROUP_LAYOUT, read_layout},     {GROUP_STYLE, read_styles},
         {GROUP_EXCHANGE, read_exchange}, {GROUP_COMPUTE, read_compute},
         {GROUP_MEASURE, read_measure},   {GROUP_OUTPUT | GROUP_LIST | GROUP_SUITE, read_output},

@@ -75,7 +75,9 @@ typedef struct config {
 moe_status_t config_read(const command_t *command, int argc, char **argv, config_t *out,
                          moe_error_t *error);
 
-/* Parts of config_read(): the options of GROUP_RAW; transport, device and GROUP_GPU; --overlap. */
+/* Parts of config_read(): the options of GROUP_ROUTING; GROUP_RAW; transport, device and GROUP_GPU;
+ * --overlap. */
+moe_status_t config_read_routing(config_t *config, moe_error_t *error);
 moe_status_t config_read_raw(config_t *config, moe_error_t *error);
 moe_status_t config_read_gpu(config_t *config, moe_error_t *error);
 /* A command that runs alone: its options, its work, its message; returns the exit status. */
@@ -86,6 +88,11 @@ moe_status_t config_read_overlap(config_t *config, moe_error_t *error);
 /* The size after `size`; false behind the last. */
 bool config_next_size(const config_t *config, size_t size, size_t *out);
 
+/* What the user gave, or NULL. */
+const char *config_given(const config_t *config, option_t id);
+/* Leaves *out as it is where the option has neither a value nor a default. */
+moe_status_t config_read_size(const config_t *config, option_t id, size_t min, size_t max,
+                              size_t *out, moe_error_t *error);
 /* Puts the option in front of a message of the library, which does not know of options; returns
  * status. */
 moe_status_t config_name_option(option_t id, moe_status_t status, moe_error_t *error);

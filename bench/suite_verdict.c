@@ -7,7 +7,7 @@
 #include "accept_output.h"
 #include "moe/system.h"
 #include "outputs.h"
-#include "rules_file.h"
+#include "ready_file.h"
 #include "who_is_slow.h"
 
 /* Rules that come with the program, by what they are about: right at all, and as fast as a healthy run. */
@@ -91,7 +91,7 @@ static moe_status_t judge_by(judging_t *j, const char *name, const moe_results_t
     moe_rules_t rules = {0};
     moe_acceptance_t acceptance = {0};
     char path[PATH_MAX];
-    moe_status_t status = rules_file_find(name, path, sizeof path, error);
+    moe_status_t status = ready_file_find(&ready_rules, name, path, sizeof path, error);
     if (status == MOE_OK) {
         status = moe_rules_read(path, &rules, error);
     }
