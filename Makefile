@@ -182,8 +182,9 @@ install: all
 	install -m 644 README.md LICENSE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/moe-a2a/
 	install -d $(DESTDIR)$(PREFIX)/share/doc/moe-a2a/examples
 	install -m 644 examples/* $(DESTDIR)$(PREFIX)/share/doc/moe-a2a/examples/
-	install -d $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/acceptance
+	install -d $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/acceptance $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/machines
 	install -m 644 patterns/acceptance/*.json $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/acceptance/
+	install -m 644 patterns/machines/*.json $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/machines/
 	printf 'prefix=%s\nName: moe-a2a\nDescription: Mixture-of-Experts all-to-all benchmark library\nVersion: %s\nRequires: %s\nCflags: -I$${prefix}/include\nLibs: -L$${prefix}/lib -lmoe-a2a %s -lm -pthread\n' \
 	    '$(PREFIX)' '$(VERSION)' '$(PACKAGES)' '$(strip $(CUDA_LIBS))' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/moe-a2a.pc
 

@@ -13,6 +13,7 @@ typedef struct command_entry {
 } command_entry_t;
 
 extern const command_entry_t layer_command, iteration_command, alltoallv_command, pattern_command,
-    models_command, info_command, compare_command, accept_command, suite_command, launches_command;
+    models_command, info_command, compare_command, accept_command, suite_command, launches_command,
+    predict_command;
 
 #endif

@@ -202,12 +202,8 @@ static moe_status_t read_styles(config_t *c, moe_error_t *error)
     return MOE_OK;
 }
 
-static moe_status_t read_exchange(config_t *c, moe_error_t *error)
+static moe_status_t read_algorithms(config_t *c, moe_error_t *error)
 {
-    const moe_status_t status = config_read_gpu(c, error);
-    if (status != MOE_OK) {
-        return status;
-    }
     const char *list = c->options.value[OPT_ALGORITHM];
     if (strcmp(list, "all") != 0) {
         return read_list(c, "--algorithm", list, add_algorithm, error);
@@ -242,7 +238,10 @@ static moe_status_t read_compute(config_t *c, moe_error_t *error)
     const char *pass = c->options.value[OPT_PASS];
     moe_compute_t *probe = NULL;
     c->compute = c->options.value[OPT_COMPUTE];
-    moe_status_t status = moe_compute_create("--compute", c->compute, NULL, &probe, error);
+    const bool of_machine =
+        (c->command->groups & GROUP_PREDICT) != 0 && strcmp(c->compute, "machine") == 0;
+    moe_status_t status =
+        of_machine ? MOE_OK : moe_compute_create("--compute", c->compute, NULL, &probe, error);
     if (status != MOE_OK) {
         return status;
     }
@@ -360,11 +359,17 @@ moe_status_t config_read(const command_t *command, int argc, char **argv, config
         unsigned groups;
         moe_status_t (*read)(config_t *c, moe_error_t *error);
     } readers[] = {
-        {GROUP_MODEL, read_model},       {GROUP_ROUTING, config_read_routing},
-        {GROUP_LAYOUT, read_layout},     {GROUP_STYLE, read_styles},
-        {GROUP_EXCHANGE, read_exchange}, {GROUP_COMPUTE, read_compute},
-        {GROUP_MEASURE, read_measure},   {GROUP_OUTPUT | GROUP_LIST | GROUP_SUITE, read_output},
-        {GROUP_LIST, read_sequence},     {GROUP_RAW, config_read_raw},
+        {GROUP_MODEL, read_model},
+        {GROUP_ROUTING, config_read_routing},
+        {GROUP_LAYOUT, read_layout},
+        {GROUP_STYLE, read_styles},
+        {GROUP_EXCHANGE, config_read_gpu},
+        {GROUP_EXCHANGE | GROUP_PREDICT, read_algorithms},
+        {GROUP_COMPUTE | GROUP_PREDICT, read_compute},
+        {GROUP_MEASURE, read_measure},
+        {GROUP_OUTPUT | GROUP_LIST | GROUP_SUITE | GROUP_REPRODUCE, read_output},
+        {GROUP_LIST, read_sequence},
+        {GROUP_RAW, config_read_raw},
     };
     *out = (config_t){.command = command, .argc = argc, .argv = argv, .chunks = 1};
     /* argv[1] is the subcommand; the parser takes it for the program's name. */

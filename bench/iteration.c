@@ -23,6 +23,26 @@ static const command_t command = {
     .standard_style = "exact",
 };
 
+typedef struct iteration_run {
+    world_t *world;
+    moe_compute_t *compute;
+    layer_set_t layers;
+    size_t measured_dense, total_moe, total_dense;
+    size_t errors;
+} iteration_run_t;
+
+static iteration_view_t view_of(const iteration_run_t *run)
+{
+    return (iteration_view_t){.config = &run->world->config,
+                              .table = run->world->table,
+                              .ranks = run->world->all->size,
+                              .compute = run->compute->description,
+                              .moe_layers = run->layers.count,
+                              .dense_layers = run->measured_dense,
+                              .total_moe = run->total_moe,
+                              .total_dense = run->total_dense};
+}
+
 /* ---- Measuring ---- */
 
 static moe_status_t summarise_shares(const moe_series_t *series, outcome_t *out, moe_error_t *error)
@@ -66,11 +86,14 @@ static moe_status_t report(const iteration_run_t *run, outcome_t *o, const moe_s
     world_t *w = run->world;
     world_progress_end(w);
     moe_status_t status = summarise(series, o, error);
+    const iteration_view_t view = view_of(run);
+    json_t *record = NULL;
     if (status == MOE_OK && w->all->rank == 0) {
-        status = record_outcome(run, o, series, error);
+        status = outcome_record(&view, o, series, &record, error);
+        status = status == MOE_OK ? moe_recorder_write(w->recorder, record, error) : status;
     }
     if (status == MOE_OK && w->table != NULL) {
-        print_outcome(run, o, series);
+        print_outcome(&view, o, series, NULL);
     }
     if (status == MOE_OK) {
         status = write_raw(w, o->style->name, o->algorithm, "iteration", series,
@@ -180,8 +203,9 @@ static moe_status_t announce(iteration_run_t *run, moe_error_t *error)
     if (w->table != NULL) {
         print_heading(w->table, &w->config, &place, &census);
         clocks_print(w);
-        print_timeline(run);
-        print_iteration_columns(w->table);
+        const iteration_view_t view = view_of(run);
+        print_timeline(&view);
+        print_iteration_columns(&view);
     }
     json_t *record = run_record(&w->config, &place, &census);
     clocks_record(w, record);
@@ -227,9 +251,10 @@ static moe_status_t run_iteration(world_t *w, moe_error_t *error)
         status = run_style(&run, c->style[s], outcomes + s * c->algorithms, error);
     }
     if (status == MOE_OK && w->table != NULL) {
+        const iteration_view_t view = view_of(&run);
         fprintf(w->table, "\n");
         for (size_t i = 0; i < c->styles * c->algorithms; i++) {
-            print_answer(&run, &outcomes[i]);
+            print_answer(&view, &outcomes[i]);
         }
     }
     moe_compute_destroy(run.compute);

@@ -1,4 +1,4 @@
-/* How the iteration driver prints and records what it measured. */
+/* How iterations are printed and recorded, measured ones and predicted ones. */
 #ifndef BENCH_ITERATION_REPORT_H
 #define BENCH_ITERATION_REPORT_H
 
@@ -8,13 +8,17 @@
 
 enum { SHARE_A2A, SHARE_SERIAL, SHARE_EXPOSED, SHARES };
 
-typedef struct iteration_run {
-    world_t *world;
-    moe_compute_t *compute;
-    layer_set_t layers;
-    size_t measured_dense, total_moe, total_dense;
-    size_t errors;
-} iteration_run_t;
+/* What printing has to know of the run. */
+typedef struct iteration_view {
+    const config_t *config;
+    FILE *table;
+    size_t ranks;
+    const char *compute; /* description of the engine */
+    size_t moe_layers;   /* that were really run, or predicted with a routing of their own */
+    size_t dense_layers; /* the same */
+    size_t total_moe, total_dense;
+    bool predicted;
+} iteration_view_t;
 
 /* One style and algorithm, summarised. */
 typedef struct outcome {
@@ -28,12 +32,15 @@ typedef struct outcome {
     size_t errors;
 } outcome_t;
 
-void print_timeline(const iteration_run_t *run);
-void print_iteration_columns(FILE *out);
-void print_outcome(const iteration_run_t *run, const outcome_t *o, const moe_series_t *series);
+void print_timeline(const iteration_view_t *view);
+void print_iteration_columns(const iteration_view_t *view);
+/* series: NULL where it is predicted; `remark` then stands in place of the slowest rank. */
+void print_outcome(const iteration_view_t *view, const outcome_t *o, const moe_series_t *series,
+                   const char *remark);
 /* The answer in one sentence. */
-void print_answer(const iteration_run_t *run, const outcome_t *o);
-moe_status_t record_outcome(const iteration_run_t *run, const outcome_t *o,
-                            const moe_series_t *series, moe_error_t *error);
+void print_answer(const iteration_view_t *view, const outcome_t *o);
+/* A new reference. series: as above. */
+moe_status_t outcome_record(const iteration_view_t *view, const outcome_t *o,
+                            const moe_series_t *series, json_t **out, moe_error_t *error);
 
 #endif

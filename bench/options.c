@@ -13,10 +13,23 @@
 /* The one letter: where a file is made, as compilers have it. */
 #define KEY_OUTPUT 'o'
 
-static const char *const group_titles[] = {
-    "Model:",     "Routing:", "Layout:", "Styles:", "Exchange:",          "Compute:",
-    "Measuring:", "Output:",  "",        "",        "What is exchanged:", "GPUs:",
-    "Summary:",   "Rules:",   "Suite:"};
+static const char *const group_titles[] = {"Model:",
+                                           "Routing:",
+                                           "Layout:",
+                                           "Styles:",
+                                           "Exchange:",
+                                           "Compute:",
+                                           "Measuring:",
+                                           "Output:",
+                                           "",
+                                           "",
+                                           "What is exchanged:",
+                                           "GPUs:",
+                                           "Summary:",
+                                           "Rules:",
+                                           "Suite:",
+                                           "Prediction:",
+                                           "Reproduction:"};
 
 typedef struct parse_state {
     const command_t *command;
@@ -107,8 +120,10 @@ static error_t parse_one(int key, char *argument, struct argp_state *state)
 
 static const char *standard_of(const command_t *command, option_t id)
 {
-    return id == OPT_MAX_SECONDS && command->standard_seconds != NULL ? command->standard_seconds
-                                                                      : option_row(id)->standard;
+    const char *of_command = id == OPT_MAX_SECONDS ? command->standard_seconds
+                             : id == OPT_COMPUTE   ? command->standard_compute
+                                                   : NULL;
+    return of_command != NULL ? of_command : option_row(id)->standard;
 }
 
 static unsigned first_group(const option_row_t *row)

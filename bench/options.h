@@ -88,6 +88,12 @@ typedef enum option_id {
     OPT_MARGIN,
     OPT_OUTPUT,
     OPT_OUT,
+    /* prediction */
+    OPT_MACHINE,
+    OPT_SWEEP,
+    OPT_SAMPLE_TOKENS,
+    OPT_FIT,
+    OPT_LIST,
     OPTIONS
 } option_t;
 
@@ -107,7 +113,9 @@ typedef enum option_group {
     GROUP_MARKDOWN = 4096,
     GROUP_RULES = 8192, /* of `accept` */
     GROUP_SUITE =
-        16384 /* of `suite`, with those of exchange, layout and measuring for what it runs */
+        16384, /* of `suite`, with those of exchange, layout and measuring for what it runs */
+    GROUP_PREDICT = 32768,  /* of `predict` */
+    GROUP_REPRODUCE = 65536 /* of `reproduce` */
 } option_group_t;
 
 typedef struct option_row {
@@ -140,6 +148,7 @@ typedef struct command {
     unsigned groups;
     const char *standard_style;   /* --style where none is given; NULL: all */
     const char *standard_seconds; /* --max-seconds where none is given; NULL: the table's */
+    const char *standard_compute; /* --compute, the same */
     size_t most_arguments;        /* 0: one, where `arguments` are taken at all */
     bool
         runs_others; /* its ranks need no device and no groups of their own: see world_run_other() */

@@ -58,7 +58,7 @@ static const option_row_t rows[OPTIONS] = {
      "everything else)"},
     {OPT_DEVICE, "device", "NAME", GROUP_EXCHANGE, "host",
      "Where rows lie: host, or cuda: memory of GPUs, one a rank"},
-    {OPT_ALGORITHM, "algorithm", "LIST", GROUP_EXCHANGE, "native",
+    {OPT_ALGORITHM, "algorithm", "LIST", GROUP_EXCHANGE | GROUP_PREDICT, "native",
      "How an exchange is made of messages, a list: native (the library's own), linear, pairwise, "
      "bruck, hierarchical, birkhoff, best; or all"},
     {OPT_SIZES, "sizes", "MIN:MAX:STEP", GROUP_RAW, NULL,
@@ -81,16 +81,16 @@ static const option_row_t rows[OPTIONS] = {
      "--sizes, --matrix or --pattern"},
     {OPT_PAIR_BYTES, "pair-bytes", "N", GROUP_RAW, "1M",
      "Of a message of --per-pair, an even number up to 1G"},
-    {OPT_COMPUTE, "compute", "ENGINE", GROUP_COMPUTE, "gemm",
+    {OPT_COMPUTE, "compute", "ENGINE", GROUP_COMPUTE | GROUP_PREDICT, "gemm",
      "none, gemm, model:FLOPS,EFFICIENCY, gpu:NAME (a100, h100, h200, h800, b200)"},
     {OPT_THREADS, "threads", "N", GROUP_COMPUTE, "0",
      "BLAS threads of a rank; 0: cores of the host shared among its ranks"},
-    {OPT_PASS, "pass", "WHICH", GROUP_COMPUTE, "training",
+    {OPT_PASS, "pass", "WHICH", GROUP_COMPUTE | GROUP_PREDICT, "training",
      "forward (two exchanges a MoE layer) or training (four)"},
-    {OPT_MEASURE_LAYERS, "measure-layers", "N", GROUP_COMPUTE, "2",
+    {OPT_MEASURE_LAYERS, "measure-layers", "N", GROUP_COMPUTE | GROUP_PREDICT, "2",
      "MoE layers really run, each with its own routing; the rest is extrapolated and marked so; 0: "
      "all"},
-    {OPT_OVERLAP, "overlap", "HOW", GROUP_COMPUTE, "none",
+    {OPT_OVERLAP, "overlap", "HOW", GROUP_COMPUTE | GROUP_PREDICT, "none",
      "none, or chunks:N: a layer's tokens in N chunks, the exchange of one under way while experts "
      "work on another"},
     {OPT_SHARE_GPU, "share-gpu", NULL, GROUP_GPU, NULL,
@@ -123,12 +123,13 @@ static const option_row_t rows[OPTIONS] = {
      "full (every byte), sample (every 16th row), off; never inside the timed loop"},
     {OPT_LAUNCH, "launch", "N", GROUP_MEASURE, NULL,
      "Number of this launch of several, for the record: tools/launches gives it"},
-    {OPT_JSON, "json", "FILE", GROUP_OUTPUT | GROUP_LIST, NULL,
+    {OPT_JSON, "json", "FILE", GROUP_OUTPUT | GROUP_LIST | GROUP_REPRODUCE, NULL,
      "Append records as JSON Lines; - is stdout"},
     {OPT_CSV, "csv", "FILE", GROUP_OUTPUT, NULL, "Append records as CSV; - is stdout"},
     {OPT_RAW, "raw", NULL, GROUP_SAMPLES, NULL, "Record every repetition, warm-up too"},
     {OPT_PER_RANK, "per-rank", NULL, GROUP_SAMPLES, NULL, "Record and print each rank"},
-    {OPT_QUIET, "quiet", NULL, GROUP_OUTPUT | GROUP_LIST | GROUP_SUITE, NULL, "No table"},
+    {OPT_QUIET, "quiet", NULL, GROUP_OUTPUT | GROUP_LIST | GROUP_SUITE | GROUP_REPRODUCE, NULL,
+     "No table"},
     {OPT_MARKDOWN, "markdown", "FILE", GROUP_MARKDOWN, NULL,
      "Write the tables as Markdown, anew; - is stdout"},
     {OPT_JUNIT, "junit", "FILE", GROUP_RULES, NULL,
@@ -141,10 +142,25 @@ static const option_row_t rows[OPTIONS] = {
      "Write rules that RESULTS would pass, instead of judging them"},
     {OPT_MARGIN, "margin", "PERCENT", GROUP_RULES, "5%",
      "With --make-baseline: how much worse a run may be"},
-    {OPT_OUTPUT, "output", "FILE", GROUP_RULES, NULL,
-     "With --make-baseline: where to, anew; default: stdout"},
+    {OPT_OUTPUT, "output", "FILE", GROUP_RULES | GROUP_PREDICT, NULL,
+     "With --make-baseline or --fit: where to, anew; default: stdout"},
     {OPT_OUT, "out", "DIR", GROUP_SUITE, NULL,
      "Folder for results, verdict and report; what is there already is not run again"},
+    {OPT_MACHINE, "machine", "MACHINE", GROUP_PREDICT, NULL,
+     "A description of a machine: a file, or the name of one that comes with the program (see "
+     "docs/predict.md)"},
+    {OPT_SWEEP, "sweep", "NAME=VALUES", GROUP_PREDICT, NULL,
+     "Predict for each value of an option: a list (skew=zipf:0,zipf:1), or MIN:MAX:STEP, times "
+     "STEP "
+     "(ranks=8:4096:2) or plus it (capacity-factor=1:2:+0.25)"},
+    {OPT_SAMPLE_TOKENS, "sample-tokens", "N", GROUP_PREDICT, "128K",
+     "Of so many tokens a layer at most choices are really made, of whole ranks; loads of all "
+     "ranks "
+     "are expected from them"},
+    {OPT_FIT, "fit", "RESULTS", GROUP_PREDICT, NULL,
+     "Fit latency, overhead and bandwidth of the machine to measured exchanges, and write its "
+     "description"},
+    {OPT_LIST, "list", NULL, GROUP_REPRODUCE, NULL, "Name the published figures there are"},
 };
 
 const option_row_t *option_row(option_t id)

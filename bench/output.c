@@ -63,14 +63,20 @@ static void routing_spec(const config_t *config, char *text, size_t size)
              config->placement);
 }
 
-static json_t *routing_record(const config_t *config, const moe_census_report_t *report)
+static json_t *routing_record(const config_t *config, const run_place_t *place,
+                              const moe_census_report_t *report)
 {
     char spec[256];
     routing_spec(config, spec, sizeof spec);
-    json_t *routing = json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:o}", "spec", spec, "gate", moe_gate_name(config->routing.gate),
-        "skew", config->routing.skew.text, "placement", config->placement, "seed",
-        (json_int_t)config->routing.seed, "hash", moe_json_hash(report->hash));
+    json_t *routing =
+        json_pack("{s:s, s:s, s:s, s:s, s:I}", "spec", spec, "gate",
+                  moe_gate_name(config->routing.gate), "skew", config->routing.skew.text,
+                  "placement", config->placement, "seed", (json_int_t)config->routing.seed);
+    if (place->routed == 0) {
+        json_object_set_new(routing, "hash", moe_json_hash(report->hash));
+    } else {
+        json_object_set_new(routing, "routed_ranks", json_integer((json_int_t)place->routed));
+    }
     char published[64];
     if (published_gate(config, published, sizeof published)) {
         json_object_set_new(routing, "published_gate", json_string(published));
@@ -159,7 +165,7 @@ json_t *run_record(const config_t *config, const run_place_t *place,
                         json_pack("{s:I, s:I, s:I}", "ep", (json_int_t)config->ep, "dp",
                                   (json_int_t)config->dp, "ranks_per_node",
                                   (json_int_t)place->ranks_per_node));
-    json_object_set_new(run, "routing", routing_record(config, report));
+    json_object_set_new(run, "routing", routing_record(config, place, report));
     json_object_set_new(run, "load", load_record(report));
     json_object_set_new(run, "capacity", capacity_record(config, report));
     return run;
@@ -202,8 +208,16 @@ void print_heading(FILE *out, const config_t *config, const run_place_t *place,
     if (place->print_device != NULL) {
         place->print_device(place->context, out);
     }
-    fprintf(out, "routing   %s, seed %" PRIu64 ", hash %016" PRIx64 "\n", spec,
-            config->routing.seed, report->hash);
+    if (place->routed > 0) {
+        fprintf(out,
+                "routing   %s, seed %" PRIu64
+                "; %zu ranks routed, which stand for %zu: load figures "
+                "are theirs\n",
+                spec, config->routing.seed, place->routed, config->ep);
+    } else {
+        fprintf(out, "routing   %s, seed %" PRIu64 ", hash %016" PRIx64 "\n", spec,
+                config->routing.seed, report->hash);
+    }
     char published[64];
     if (published_gate(config, published, sizeof published)) {
         fprintf(out, "          (%s itself publishes the gate %s)\n", m->name, published);

@@ -17,6 +17,7 @@ typedef struct run_place {
     const void *context;
     const char *transport, *transport_version, *device;
     const char *compute; /* description of the engine */
+    size_t routed;       /* ranks that stand for all others; 0: all were routed */
     /* What a device adds to the heading and to the record; NULL: nothing. */
     void (*print_device)(const void *context, FILE *out);
     void (*record_device)(const void *context, json_t *run);

@@ -18,6 +18,11 @@ const ready_kind_t ready_rules = {.folder = "acceptance", .option = "--rules", .
 const ready_kind_t ready_workloads = {
     .folder = "workloads", .option = "--workload", .what = "workload"};
 
+const ready_kind_t ready_machines = {
+    .folder = "machines", .option = "--machine", .what = "machine"};
+const ready_kind_t ready_figures = {
+    .folder = "reproduce", .option = "reproduce", .what = "published figure"};
+
 /* Beside the program, where it was built (build/moe-a2a) or installed (bin/moe-a2a, wherever the
  * prefix was moved to), then where this build was to be installed. */
 static const char *const beside[] = {"../" PATTERNS, "../../" PATTERNS,

@@ -13,7 +13,7 @@ typedef struct ready_kind {
     const char *what;   /* in messages: "rules" */
 } ready_kind_t;
 
-extern const ready_kind_t ready_rules, ready_workloads;
+extern const ready_kind_t ready_rules, ready_workloads, ready_machines, ready_figures;
 
 #define READY_NAMES 64
 
