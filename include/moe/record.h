@@ -24,8 +24,8 @@ typedef struct moe_recorder moe_recorder_t;
 moe_status_t moe_recorder_create(const char *json_path, const char *csv_path, moe_recorder_t **out,
                                  moe_error_t *error);
 /* Writes one record and flushes it; takes over the reference to `record` (also on failure).
- * Exchange, iteration and traffic records go to the CSV file too, one line each, under the columns
- * of their kind (a header line where the kind changes). MOE_FAILED where writing fails. A NULL
+ * Records of figures, findings and verdicts go to the CSV file too, one line each, under the columns of
+ * their kind (a header line where the kind changes; lists are joined by ";"). MOE_FAILED where writing fails. A NULL
  * recorder accepts and drops everything. */
 moe_status_t moe_recorder_write(moe_recorder_t *recorder, json_t *record, moe_error_t *error);
 void moe_recorder_destroy(moe_recorder_t *recorder);

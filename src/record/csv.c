@@ -68,6 +68,46 @@ static const moe_csv_kind_t kinds[] = {
             },
     },
     {
+        .record = "pair",
+        .columns =
+            {
+                "record",
+                "from",
+                "to",
+                "bytes",
+                "reps",
+                "converged",
+                "median_us",
+                "ci_low_us",
+                "ci_high_us",
+                "min_us",
+                "GBps",
+            },
+    },
+    {
+        .record = "finding",
+        .columns =
+            {
+                "record",
+                "evidence",
+                "kind",
+                "reach",
+                "style",
+                "algorithm",
+                "phase",
+                "ranks",
+                "hosts",
+                "direction",
+                "from",
+                "to",
+                "value_us",
+                "others_us",
+                "limit_us",
+                "ratio",
+                "mads",
+            },
+    },
+    {
         .record = "ratio",
         .columns =
             {
@@ -122,6 +162,24 @@ static void write_text(const char *text, FILE *out)
     fputc('"', out);
 }
 
+/* "2;3": of texts and whole numbers; other members are left out. */
+static void write_list(const json_t *list, FILE *out)
+{
+    char text[4096] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < json_array_size(list) && used < sizeof text; i++) {
+        const json_t *member = json_array_get(list, i);
+        const char *between = i > 0 ? ";" : "";
+        if (json_is_string(member))
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", between,
+                                     json_string_value(member));
+        else if (json_is_integer(member))
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%" JSON_INTEGER_FORMAT,
+                                     between, json_integer_value(member));
+    }
+    write_text(text, out);
+}
+
 static void write_value(const json_t *value, FILE *out)
 {
     switch (json_typeof(value)) {
@@ -137,6 +195,9 @@ static void write_value(const json_t *value, FILE *out)
     case JSON_TRUE:
     case JSON_FALSE:
         fputs(json_is_true(value) ? "true" : "false", out);
+        break;
+    case JSON_ARRAY:
+        write_list(value, out);
         break;
     default: /* null, or an object where a value was expected: nothing that a cell can hold */
         break;

@@ -311,7 +311,7 @@ static void test_csv_repeats_the_header_where_the_kind_changes(void **state)
     moe_recorder_t *recorder = recorder_for(NULL, files->csv);
     write_record(recorder, "{\"record\":\"run\",\"schema\":1}"); /* not in CSV */
     write_record(recorder, "{\"record\":\"traffic\",\"style\":\"exact\"}");
-    write_record(recorder, "{\"record\":\"rank\",\"rank\":0}"); /* not in CSV: no change of kind */
+    write_record(recorder, "{\"record\":\"raw\"}"); /* not in CSV: no change of kind */
     write_record(recorder, "{\"record\":\"traffic\",\"style\":\"padded\"}");
     write_record(recorder, "{\"record\":\"exchange\",\"style\":\"exact\"}");
     moe_recorder_destroy(recorder);
@@ -323,6 +323,22 @@ static void test_csv_repeats_the_header_where_the_kind_changes(void **state)
                                 "traffic,padded,,,,,,,,,,\n" EXCHANGE_HEADER
                                 "exchange,exact,,,,,,,,,,,,,,,,,,,,,,,\n" EXCHANGE_HEADER
                                 "exchange,exact,,,,,,,,,,,,,,,,,,,,,,,\n");
+}
+
+static void test_csv_has_pairs_and_who_stands_out(void **state)
+{
+    const files_t *files = *state;
+    moe_recorder_t *recorder = recorder_for(NULL, files->csv);
+    write_record(recorder, "{\"record\":\"pair\",\"from\":0,\"to\":1,\"bytes\":8,\"GBps\":0.5}");
+    write_record(recorder, "{\"record\":\"finding\",\"kind\":\"host\",\"ranks\":[2,3,0.5],"
+                           "\"hosts\":[\"a,b\",\"c\"],\"ratio\":2}");
+    assert_holds(files->csv,
+                 "record,from,to,bytes,reps,converged,median_us,ci_low_us,ci_high_us,min_us,GBps\n"
+                 "pair,0,1,8,,,,,,,0.5\n"
+                 "record,evidence,kind,reach,style,algorithm,phase,ranks,hosts,direction,from,to,"
+                 "value_us,others_us,limit_us,ratio,mads\n"
+                 "finding,,host,,,,,2;3,\"a,b;c\",,,,,,,2,\n");
+    moe_recorder_destroy(recorder);
 }
 
 static void test_csv_quotes_as_rfc_4180_says(void **state)
@@ -488,6 +504,7 @@ int main(void)
         WITH_FILES(test_csv_flattens_records_under_the_columns_of_their_kind),
         WITH_FILES(test_csv_has_every_figure_of_an_iteration),
         WITH_FILES(test_csv_repeats_the_header_where_the_kind_changes),
+        WITH_FILES(test_csv_has_pairs_and_who_stands_out),
         WITH_FILES(test_csv_quotes_as_rfc_4180_says),
         WITH_FILES(test_a_record_without_a_kind_stays_out_of_csv),
         cmocka_unit_test(test_bytes_and_tiers_are_whole_numbers),
