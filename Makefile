@@ -4,6 +4,7 @@
 #   make check      set up, build, run every test                    make bench    figures of speed, as ratios
 #   make install PREFIX=/usr/local DESTDIR=                          make format, make lint
 #   MPICC=mpicc.mpich  another MPI     SANITIZE=address,undefined    CI=true       warnings are errors
+#   make pictures   those of the documentation, anew
 #   make check-gpu, make bench-gpu     tests and figures that need a GPU            CUDA_HOME=  without CUDA
 
 VERSION = 0.1.0
@@ -72,7 +73,7 @@ PROGRAM = $(BUILD)/moe-a2a
 # `make V=1` shows the commands.
 QUIET = $(if $(V),,@echo '  $(1)' $(patsubst $(BUILD)/%,%,$@);)
 
-.PHONY: all run check bench check-gpu bench-gpu setup install uninstall clean format lint tests headers parts
+.PHONY: all run pictures check bench check-gpu bench-gpu setup install uninstall clean format lint tests headers parts
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -160,6 +161,11 @@ check: setup
 	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync tests
 	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" SANITIZE="$(SANITIZE)" CC="$(CC)" CUDA_HOME="$(CUDA_HOME)" CUDA_ARCHS="$(CUDA_ARCHS)" tests/run
 
+# Of the documentation, from kept runs.
+pictures: setup
+	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync all
+	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" tools/pictures
+
 bench: setup
 	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync tests
 	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" tests/bench/run
@@ -180,11 +186,16 @@ install: all
 	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/
 	install -m 644 include/moe/*.h $(DESTDIR)$(PREFIX)/include/moe/
 	install -m 644 README.md LICENSE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/moe-a2a/
+	install -d $(DESTDIR)$(PREFIX)/share/doc/moe-a2a/pictures
+	install -m 644 docs/pictures/* $(DESTDIR)$(PREFIX)/share/doc/moe-a2a/pictures/
 	install -d $(DESTDIR)$(PREFIX)/share/doc/moe-a2a/examples
 	install -m 644 examples/* $(DESTDIR)$(PREFIX)/share/doc/moe-a2a/examples/
 	install -d $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/acceptance $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/machines
 	install -m 644 patterns/acceptance/*.json $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/acceptance/
 	install -m 644 patterns/machines/*.json $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/machines/
+	install -d $(DESTDIR)$(PREFIX)/share/moe-a2a/plot/figures
+	install -m 644 plot/*.py $(DESTDIR)$(PREFIX)/share/moe-a2a/plot/
+	install -m 644 plot/figures/*.py $(DESTDIR)$(PREFIX)/share/moe-a2a/plot/figures/
 	printf 'prefix=%s\nName: moe-a2a\nDescription: Mixture-of-Experts all-to-all benchmark library\nVersion: %s\nRequires: %s\nCflags: -I$${prefix}/include\nLibs: -L$${prefix}/lib -lmoe-a2a %s -lm -pthread\n' \
 	    '$(PREFIX)' '$(VERSION)' '$(PACKAGES)' '$(strip $(CUDA_LIBS))' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/moe-a2a.pc
 

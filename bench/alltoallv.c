@@ -24,8 +24,8 @@ static const command_t command = {
         "  mpirun -np 8 moe-a2a alltoallv --per-pair\n"
         "  mpirun -np 4 moe-a2a alltoallv --pattern --model olmoe-1b-7b --skew zipf:1.0 "
         "--link-bandwidth measure",
-    .groups = GROUP_RAW | GROUP_EXCHANGE | GROUP_GPU | GROUP_LAYOUT | GROUP_MODEL | GROUP_ROUTING |
-              GROUP_MEASURE | GROUP_OUTPUT | GROUP_SAMPLES,
+    .groups = GROUP_RAW | GROUP_PAIRS | GROUP_EXCHANGE | GROUP_GPU | GROUP_LAYOUT | GROUP_MODEL |
+              GROUP_ROUTING | GROUP_MEASURE | GROUP_OUTPUT | GROUP_SAMPLES,
     .standard_seconds = "2",
 };
 
@@ -202,6 +202,23 @@ static moe_status_t announce(world_t *w, const raw_source_matrix_t *source, cons
     return moe_recorder_write(w->recorder, record, error);
 }
 
+/* The matrix, where pairs of ranks or repetitions are asked for. */
+static moe_status_t record_source(const world_t *w, const raw_source_matrix_t *source,
+                                  moe_error_t *error)
+{
+    moe_flow_t flow;
+    if (w->all->rank != 0 || !(w->config.per_pair || w->config.raw)) {
+        return MOE_OK;
+    }
+    moe_status_t status =
+        moe_matrix_flow(&source->matrix, w->ranks_per_node, source->hash_row, &flow, error);
+    if (status == MOE_OK) {
+        status = write_matrix(w->recorder, "raw", "alltoallv", &flow, error);
+        moe_flow_destroy(&flow);
+    }
+    return status;
+}
+
 static moe_status_t run_all(world_t *w, raw_source_matrix_t *source, size_t *errors,
                             moe_error_t *error)
 {
@@ -215,7 +232,8 @@ static moe_status_t run_all(world_t *w, raw_source_matrix_t *source, size_t *err
         return status;
     }
     if (c->source != RAW_SIZES) {
-        return run_matrix(w, source, &link, 0, errors, error);
+        status = record_source(w, source, error);
+        return status != MOE_OK ? status : run_matrix(w, source, &link, 0, errors, error);
     }
     size_t size = c->first_size;
     do {

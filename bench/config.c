@@ -348,6 +348,7 @@ static moe_status_t read_output(config_t *c, moe_error_t *error)
     c->stdout_taken = json_out || csv_out;
     c->raw = c->options.given[OPT_RAW];
     c->per_rank = c->options.given[OPT_PER_RANK];
+    c->per_pair = c->options.given[OPT_PER_PAIR];
     c->quiet = c->options.given[OPT_QUIET];
     return MOE_OK;
 }

@@ -52,7 +52,6 @@ typedef struct config {
     bool size_adds;                          /* the step is added, else it is a factor */
     double link_bandwidth;                   /* bytes a second; 0: not given */
     bool measure_link;
-    bool per_pair; /* every pair of ranks by itself */
     size_t pair_bytes;
 
     const char *compute;
@@ -68,6 +67,7 @@ typedef struct config {
 
     bool alternate; /* algorithms in turn within a repetition */
     bool raw, per_rank, quiet;
+    bool per_pair;     /* matrices; of `alltoallv` every pair of ranks by itself */
     bool stdout_taken; /* by records: the table then goes to stderr */
 } config_t;
 

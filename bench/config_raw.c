@@ -120,7 +120,6 @@ static moe_status_t read_source(config_t *c, moe_error_t *error)
 static moe_status_t read_pairs(config_t *c, moe_error_t *error)
 {
     const bool *given = c->options.given;
-    c->per_pair = given[OPT_PER_PAIR];
     if (c->measure.free_running && (c->per_pair || c->alternate)) {
         return moe_fail(error, MOE_BAD_INPUT, "--sync none: %s starts at a barrier",
                         c->per_pair ? "--per-pair" : "--alternate");

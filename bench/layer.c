@@ -22,7 +22,7 @@ static const command_t command = {
             "are maxima over ranks, their median over repetitions with its 95 % interval.\n\n"
             "  mpirun -np 4 moe-a2a layer --model olmoe-1b-7b --tokens 256 --skew zipf:1.0",
     .groups = GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_EXCHANGE |
-              GROUP_GPU | GROUP_MEASURE | GROUP_OUTPUT | GROUP_SAMPLES,
+              GROUP_GPU | GROUP_MEASURE | GROUP_OUTPUT | GROUP_SAMPLES | GROUP_PAIRS,
     .standard_style = "padded,padded-max,exact",
 };
 
@@ -264,6 +264,20 @@ static moe_tiers_t add_tiers(const moe_tiers_t *a, const moe_tiers_t *b)
                          .inter_node = a->inter_node + b->inter_node};
 }
 
+/* From whom to whom, where pairs of ranks or repetitions are asked for. */
+static moe_status_t record_matrices(const style_run_t *run, moe_error_t *error)
+{
+    const world_t *w = run->world;
+    if (w->all->rank != 0 || !(w->config.per_pair || w->config.raw)) {
+        return MOE_OK;
+    }
+    const moe_status_t status =
+        write_matrix(w->recorder, run->style->name, "dispatch", &run->dispatch, error);
+    return status != MOE_OK
+               ? status
+               : write_matrix(w->recorder, run->style->name, "combine", &run->combine, error);
+}
+
 static moe_status_t run_style(world_t *w, const layer_set_t *set, const moe_style_ops_t *style,
                               layer_outcome_t *outcomes, size_t *all_errors, moe_error_t *error)
 {
@@ -279,6 +293,9 @@ static moe_status_t run_style(world_t *w, const layer_set_t *set, const moe_styl
     if (status == MOE_OK) {
         status = moe_layer_flows(exchanges.layer[0], w->ranks_per_node, &run.dispatch, &run.combine,
                                  &run.metadata_bytes, error);
+    }
+    if (status == MOE_OK) {
+        status = record_matrices(&run, error);
     }
     status = world_agree(w, status, error);
     w->running = status == MOE_OK;

@@ -29,7 +29,8 @@ static const char *const group_titles[] = {"Model:",
                                            "Rules:",
                                            "Suite:",
                                            "Prediction:",
-                                           "Reproduction:"};
+                                           "Reproduction:",
+                                           ""};
 
 typedef struct parse_state {
     const command_t *command;

@@ -49,7 +49,6 @@ typedef enum option_id {
     OPT_PATTERN,
     OPT_LINK_BANDWIDTH,
     OPT_ALTERNATE,
-    OPT_PER_PAIR,
     OPT_PAIR_BYTES,
     /* compute */
     OPT_COMPUTE,
@@ -78,6 +77,7 @@ typedef enum option_id {
     OPT_CSV,
     OPT_RAW,
     OPT_PER_RANK,
+    OPT_PER_PAIR,
     OPT_QUIET,
     /* verdicts */
     OPT_MARKDOWN,
@@ -115,7 +115,8 @@ typedef enum option_group {
     GROUP_SUITE =
         16384, /* of `suite`, with those of exchange, layout and measuring for what it runs */
     GROUP_PREDICT = 32768,  /* of `predict` */
-    GROUP_REPRODUCE = 65536 /* of `reproduce` */
+    GROUP_REPRODUCE = 65536, /* of `reproduce` */
+    GROUP_PAIRS = 131072 /* --per-pair */
 } option_group_t;
 
 typedef struct option_row {

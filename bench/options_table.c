@@ -75,10 +75,6 @@ static const option_row_t rows[OPTIONS] = {
      "Run all algorithms in turn within each repetition, and print how many times as fast as the "
      "first "
      "each is, with its interval; not with --sizes"},
-    {OPT_PER_PAIR, "per-pair", NULL, GROUP_RAW, NULL,
-     "Measure every pair of ranks by itself, and name who is slow; alone, or behind the exchanges "
-     "of "
-     "--sizes, --matrix or --pattern"},
     {OPT_PAIR_BYTES, "pair-bytes", "N", GROUP_RAW, "1M",
      "Of a message of --per-pair, an even number up to 1G"},
     {OPT_COMPUTE, "compute", "ENGINE", GROUP_COMPUTE | GROUP_PREDICT, "gemm",
@@ -128,6 +124,11 @@ static const option_row_t rows[OPTIONS] = {
     {OPT_CSV, "csv", "FILE", GROUP_OUTPUT, NULL, "Append records as CSV; - is stdout"},
     {OPT_RAW, "raw", NULL, GROUP_SAMPLES, NULL, "Record every repetition, warm-up too"},
     {OPT_PER_RANK, "per-rank", NULL, GROUP_SAMPLES, NULL, "Record and print each rank"},
+    {OPT_PER_PAIR, "per-pair", NULL, GROUP_PAIRS, NULL,
+     "Record the bytes from rank to rank (--raw does too). alltoallv: measure every pair of ranks "
+     "by "
+     "itself, and name who is slow; alone, or behind the exchanges of --sizes, --matrix or "
+     "--pattern"},
     {OPT_QUIET, "quiet", NULL, GROUP_OUTPUT | GROUP_LIST | GROUP_SUITE | GROUP_REPRODUCE, NULL,
      "No table"},
     {OPT_MARKDOWN, "markdown", "FILE", GROUP_MARKDOWN, NULL,

@@ -171,6 +171,16 @@ json_t *run_record(const config_t *config, const run_place_t *place,
     return run;
 }
 
+moe_status_t write_matrix(moe_recorder_t *recorder, const char *style, const char *phase,
+                          const moe_flow_t *flow, moe_error_t *error)
+{
+    json_t *record = json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:o}", "record", "matrix", "style",
+                               style, "phase", phase, "ranks", (json_int_t)flow->ranks,
+                               "ranks_per_cell", (json_int_t)flow->ranks_per_cell, "matrix_hash",
+                               moe_json_hash(flow->hash), "bytes", moe_json_matrix(flow));
+    return moe_recorder_write(recorder, record, error);
+}
+
 static void print_capacity(FILE *out, const config_t *config, const moe_census_report_t *report)
 {
     if (config->capacity.factor <= 0) {

@@ -30,6 +30,10 @@ json_t *run_record(const config_t *config, const run_place_t *place,
 void print_heading(FILE *out, const config_t *config, const run_place_t *place,
                    const moe_census_report_t *report);
 
+/* From whom to whom the rows of a phase travel, padding included. */
+moe_status_t write_matrix(moe_recorder_t *recorder, const char *style, const char *phase,
+                          const moe_flow_t *flow, moe_error_t *error);
+
 /* "12.3 [11.9, 12.8]" in the unit given (seconds * scale); "12.3 [n/a]" without an interval. */
 void format_interval(char *text, size_t size, const moe_summary_t *summary, double scale,
                      int digits);

@@ -15,7 +15,7 @@ static const command_t command = {
         "bytes that each style would put on the wire. Runs in one process.\v"
         "  moe-a2a pattern --model mixtral-8x7b --ranks 8 --tokens 1024 --skew zipf:1.2 "
         "--capacity-factor 1.25 --json -",
-    .groups = GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_OUTPUT,
+    .groups = GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_OUTPUT | GROUP_PAIRS,
     .standard_style = "padded,padded-max,exact",
 };
 
@@ -90,7 +90,8 @@ static moe_status_t check_memory(const config_t *c, moe_error_t *error)
     char need[16], have[16];
     const double ranks = (double)c->ep * (double)c->dp;
     const double bytes = (double)moe_batch_bytes(c->tokens, c->model.top_k, c->model.experts) +
-                         ranks * (double)(1 + 6 * c->styles) * sizeof(size_t);
+                         ranks * (double)(1 + 6 * c->styles) * sizeof(size_t) +
+                         2.0 * (double)c->styles * MOE_FLOW_CELLS * MOE_FLOW_CELLS * sizeof(size_t);
     const double available = (double)moe_memory_available();
     if (bytes > available) {
         return moe_fail(error, MOE_BAD_INPUT,
@@ -206,7 +207,15 @@ static moe_status_t describe_style(const pattern_t *p, size_t s, moe_error_t *er
     }
     moe_status_t status =
         record_flow(p, style, "dispatch", &bytes->dispatch, bytes->metadata, error);
-    return status == MOE_OK ? record_flow(p, style, "combine", &bytes->combine, 0, error) : status;
+    if (status == MOE_OK) {
+        status = record_flow(p, style, "combine", &bytes->combine, 0, error);
+    }
+    if (status == MOE_OK && p->config->per_pair) {
+        status = write_matrix(p->recorder, style->name, "dispatch", &bytes->dispatch, error);
+    }
+    return status == MOE_OK && p->config->per_pair
+               ? write_matrix(p->recorder, style->name, "combine", &bytes->combine, error)
+               : status;
 }
 
 /* ---- The run ---- */

@@ -36,6 +36,8 @@ void moe_recorder_destroy(moe_recorder_t *recorder);
 json_t *moe_json_bytes(const moe_bytes_t *bytes);
 /* {"self":..,"intra_node":..,"inter_node":..} */
 json_t *moe_json_tiers(const moe_tiers_t *tiers);
+/* Rows of a flow's matrix: [[bytes, ...], ...], row = sender. */
+json_t *moe_json_matrix(const moe_flow_t *flow);
 /* {"max_over_mean":..,"cv":..,"gini":..,"hottest_share":..} */
 json_t *moe_json_load(const moe_load_t *load);
 /* Adds "median_us", "min_us", and where the sample allows "ci_low_us", "ci_high_us", "p95_us",

@@ -203,6 +203,10 @@ typedef struct moe_tiers {
     size_t self, intra_node, inter_node; /* bytes; the same rows as logical */
 } moe_tiers_t;
 
+/* Cells on a side of what a flow keeps of its matrix, at most: beyond so many ranks a cell holds
+ * several (a matrix of thousands of ranks is no picture, and no line of a file). */
+#define MOE_FLOW_CELLS ((size_t)64)
+
 /* Totals of one direction (dispatch or combine), and what each port carries. Add the ranks one by
  * one with moe_flow_add(). Sums of bytes stop at SIZE_MAX instead of wrapping. */
 struct moe_flow {
@@ -213,6 +217,11 @@ struct moe_flow {
     size_t *received; /* [ranks] bytes that it receives from others */
     size_t *arriving; /* [ranks] bytes that it receives, its own included */
     uint64_t hash;    /* of the matrix of rows: a sum over its cells modulo 2^64 */
+    /* From whom to whom: cell[f * cells + t] has the bytes from the ranks f * ranks_per_cell, ... to
+     * t * ranks_per_cell, ..., their own included; ranks_per_cell is the least that makes
+     * MOE_FLOW_CELLS or fewer. */
+    size_t ranks_per_cell, cells;
+    size_t *cell; /* [cells][cells], row = sender */
 };
 moe_status_t moe_flow_create(size_t ranks, size_t ranks_per_node, size_t row_bytes, moe_flow_t *out,
                              moe_error_t *error);

@@ -10,12 +10,16 @@
 
 /* ---- Numbers ---- */
 
-static void set_size(json_t *object, const char *name, size_t value)
+static json_t *json_size(size_t value)
 {
     /* A saturated count is past what a JSON integer holds. */
     const bool fits = (uintmax_t)value <= INT64_MAX;
-    json_object_set_new(object, name,
-                        fits ? json_integer((json_int_t)value) : json_real((double)value));
+    return fits ? json_integer((json_int_t)value) : json_real((double)value);
+}
+
+static void set_size(json_t *object, const char *name, size_t value)
+{
+    json_object_set_new(object, name, json_size(value));
 }
 
 /* Infinite and undefined values are left out: JSON has none, and absent means not measured. */
@@ -48,6 +52,18 @@ json_t *moe_json_tiers(const moe_tiers_t *tiers)
     set_size(object, "intra_node", tiers->intra_node);
     set_size(object, "inter_node", tiers->inter_node);
     return object;
+}
+
+json_t *moe_json_matrix(const moe_flow_t *flow)
+{
+    json_t *rows = json_array();
+    for (size_t from = 0; from < flow->cells; from++) {
+        json_t *row = json_array();
+        for (size_t to = 0; to < flow->cells; to++)
+            json_array_append_new(row, json_size(flow->cell[from * flow->cells + to]));
+        json_array_append_new(rows, row);
+    }
+    return rows;
 }
 
 json_t *moe_json_load(const moe_load_t *load)

@@ -13,11 +13,20 @@ moe_status_t moe_flow_create(size_t ranks, size_t ranks_per_node, size_t row_byt
                         "%zu ranks with %zu on each node: both must be 1 or more", ranks,
                         ranks_per_node);
     }
-    moe_flow_t flow = {.ranks = ranks, .ranks_per_node = ranks_per_node, .row_bytes = row_bytes};
-    size_t **const arrays[] = {&flow.sent, &flow.received, &flow.arriving};
+    moe_flow_t flow = {.ranks = ranks,
+                       .ranks_per_node = ranks_per_node,
+                       .row_bytes = row_bytes,
+                       .ranks_per_cell = (ranks + MOE_FLOW_CELLS - 1) / MOE_FLOW_CELLS};
+    flow.cells = (ranks + flow.ranks_per_cell - 1) / flow.ranks_per_cell;
+    const struct {
+        size_t **array, count;
+    } arrays[] = {{&flow.sent, ranks},
+                  {&flow.received, ranks},
+                  {&flow.arriving, ranks},
+                  {&flow.cell, flow.cells * flow.cells}};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
-        const moe_status_t status =
-            moe_alloc("bytes per rank", ranks, sizeof(size_t), (void **)arrays[i], error);
+        const moe_status_t status = moe_alloc("bytes per rank", arrays[i].count, sizeof(size_t),
+                                              (void **)arrays[i].array, error);
         if (status != MOE_OK) {
             moe_flow_destroy(&flow);
             return status;
@@ -32,6 +41,7 @@ void moe_flow_destroy(moe_flow_t *flow)
     free(flow->sent);
     free(flow->received);
     free(flow->arriving);
+    free(flow->cell);
     *flow = (moe_flow_t){0};
 }
 
@@ -60,6 +70,7 @@ void moe_flow_add_rows(moe_flow_t *flow, size_t from, size_t to, size_t rows, si
     const size_t bytes = moe_saturating_multiply(rows, flow->row_bytes);
     grow(&flow->bytes.logical, bytes);
     grow(&flow->arriving[to], bytes);
+    grow(&flow->cell[from / flow->ranks_per_cell * flow->cells + to / flow->ranks_per_cell], bytes);
     flow->hash += hash_of_cell(from, to, rows);
     if (from == to) {
         grow(&flow->tiers.self, bytes);
@@ -95,7 +106,7 @@ enum { FLOW_SCALARS = 8 };
 
 size_t moe_flow_sums(const moe_flow_t *flow)
 {
-    return FLOW_SCALARS + 3 * flow->ranks;
+    return FLOW_SCALARS + 3 * flow->ranks + flow->cells * flow->cells;
 }
 
 void moe_flow_export(const moe_flow_t *flow, size_t *sums)
@@ -107,6 +118,8 @@ void moe_flow_export(const moe_flow_t *flow, size_t *sums)
     memcpy(sums + FLOW_SCALARS, flow->sent, flow->ranks * sizeof *sums);
     memcpy(sums + FLOW_SCALARS + flow->ranks, flow->received, flow->ranks * sizeof *sums);
     memcpy(sums + FLOW_SCALARS + 2 * flow->ranks, flow->arriving, flow->ranks * sizeof *sums);
+    memcpy(sums + FLOW_SCALARS + 3 * flow->ranks, flow->cell,
+           flow->cells * flow->cells * sizeof *sums);
 }
 
 void moe_flow_import(moe_flow_t *flow, const size_t *sums)
@@ -118,6 +131,8 @@ void moe_flow_import(moe_flow_t *flow, const size_t *sums)
     memcpy(flow->sent, sums + FLOW_SCALARS, flow->ranks * sizeof *sums);
     memcpy(flow->received, sums + FLOW_SCALARS + flow->ranks, flow->ranks * sizeof *sums);
     memcpy(flow->arriving, sums + FLOW_SCALARS + 2 * flow->ranks, flow->ranks * sizeof *sums);
+    memcpy(flow->cell, sums + FLOW_SCALARS + 3 * flow->ranks,
+           flow->cells * flow->cells * sizeof *sums);
 }
 
 size_t moe_flow_busiest(const moe_flow_t *flow, size_t *rank)

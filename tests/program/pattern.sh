@@ -54,6 +54,16 @@ check "rows of all tiers are the logical ones" every_record "$json" record=traff
     '$1 == $2 + $3 + $4 + $5 && $4 > $3'
 check "wire is what leaves a rank, and metadata" every_record "$json" record=traffic -- \
     bytes.wire tiers.intra_node tiers.inter_node metadata_bytes :: '$1 == $2 + $3 + $4'
+pattern "${zipf[@]}" --ranks 2 --tokens 64 --capacity-factor 1.25
+check "who sends to whom is not recorded where nobody asks" record_count "$json" 0 record=matrix
+pattern "${zipf[@]}" --ranks 2 --tokens 64 --capacity-factor 1.25 --ranks-per-node 1 --per-pair
+records "$json" record=matrix phase=dispatch -- matrix_hash bytes.0.0 bytes.1.1 bytes.0.1 bytes.1.0 | awk '{ print $1, $2 + $3, $4 + $5 }' >"$work/cells"
+records "$json" record=traffic phase=dispatch -- matrix_hash tiers.self tiers.inter_node >"$work/tiers"
+check "with --per-pair it is, for both directions of each style" record_count "$json" 6 record=matrix ranks=2 ranks_per_cell=1
+check "and adds up to what the style sends, and keeps" test -s "$work/cells" and diff "$work/cells" "$work/tiers"
+pattern "${zipf[@]}" --ranks 130 --experts 130 --tokens 4 --style exact --per-pair
+check "beyond 64 ranks a cell holds several" record_count "$json" 2 record=matrix ranks=130 ranks_per_cell=3
+pattern "${zipf[@]}" --ranks 8 --tokens 1024 --ranks-per-node 2
 check "useful is 8192 tokens times 2 times 8192 B in every style" every_record "$json" record=traffic -- \
     bytes.useful :: '$1 == 8192 * 2 * 8192'
 check "exact pads nothing" every_record "$json" style=exact -- bytes.padding :: '$1 == 0'

@@ -354,6 +354,51 @@ static void test_the_hash_of_a_matrix_sees_every_cell(void **state)
     moe_flow_destroy(&flow);
 }
 
+static void test_a_flow_keeps_from_whom_to_whom(void **state)
+{
+    (void)state;
+    moe_flow_t there, back, sum;
+    make_flow(&there, false);
+    make_flow(&back, true);
+    assert_int_equal(there.cells, 3);
+    assert_int_equal(there.ranks_per_cell, 1);
+    for (size_t from = 0; from < 3; from++) {
+        for (size_t to = 0; to < 3; to++) {
+            assert_int_equal(there.cell[from * 3 + to], 10 * matrix[from][to]);
+            assert_int_equal(back.cell[to * 3 + from], 10 * matrix[from][to]);
+        }
+    }
+    size_t *sums = calloc(moe_flow_sums(&there), sizeof *sums);
+    assert_non_null(sums);
+    moe_flow_export(&there, sums);
+    assert_int_equal(moe_flow_create(3, 2, 10, &sum, NULL), MOE_OK);
+    moe_flow_import(&sum, sums);
+    assert_memory_equal(sum.cell, there.cell, 9 * sizeof(size_t));
+    free(sums);
+    moe_flow_destroy(&sum);
+    moe_flow_destroy(&there);
+    moe_flow_destroy(&back);
+}
+
+static void test_many_ranks_share_a_cell(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t ranks, per_cell, cells;
+    } cases[] = {{1, 1, 1}, {64, 1, 64}, {65, 2, 33}, {128, 2, 64}, {1000, 16, 63}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        const size_t last = cases[c].ranks - 1;
+        moe_flow_t flow;
+        assert_int_equal(moe_flow_create(cases[c].ranks, 8, 10, &flow, NULL), MOE_OK);
+        assert_int_equal(flow.ranks_per_cell, cases[c].per_cell);
+        assert_int_equal(flow.cells, cases[c].cells);
+        moe_flow_add_rows(&flow, 0, last, 3, 0);
+        moe_flow_add_rows(&flow, 0, last, 4, 4); /* padding travels too */
+        assert_int_equal(flow.cell[cases[c].cells - 1], 70);
+        moe_flow_destroy(&flow);
+    }
+}
+
 static void test_nothing_sent_keeps_no_rank_busy(void **state)
 {
     (void)state;
@@ -385,6 +430,8 @@ int main(void)
         cmocka_unit_test(test_bytes_are_kept_apart_by_tier_and_purpose),
         cmocka_unit_test(test_combine_carries_the_transposed_matrix),
         cmocka_unit_test(test_the_hash_of_a_matrix_sees_every_cell),
+        cmocka_unit_test(test_a_flow_keeps_from_whom_to_whom),
+        cmocka_unit_test(test_many_ranks_share_a_cell),
         cmocka_unit_test(test_nothing_sent_keeps_no_rank_busy),
     };
     return cmocka_run_group_tests_name("traffic", tests, NULL, NULL);
