@@ -24,7 +24,7 @@ static const command_t command = {
         "  moe-a2a accept --make-baseline healthy.jsonl --margin 5% -o rules.json\n\n"
         "Exit status: 0 PASS, 1 FAIL, 3 INCONCLUSIVE, 2 bad input or a rule that cannot be "
         "applied.",
-    .groups = GROUP_OUTPUT | GROUP_MARKDOWN | GROUP_RULES,
+    .groups = GROUP_OUTPUT | GROUP_MARKDOWN | GROUP_RULES | GROUP_FILE,
     .most_arguments = MAX_ARGUMENTS,
 };
 

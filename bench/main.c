@@ -9,7 +9,7 @@
 static const command_entry_t *const commands[] = {
     &iteration_command, &layer_command,   &alltoallv_command, &pattern_command,
     &predict_command,   &compare_command, &accept_command,    &suite_command,
-    &launches_command,  &models_command,  &info_command,
+    &launches_command,  &report_command,  &models_command,    &info_command,
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 

@@ -30,7 +30,8 @@ static const char *const group_titles[] = {"Model:",
                                            "Suite:",
                                            "Prediction:",
                                            "Reproduction:",
-                                           ""};
+                                           "",
+                                           "Output:"};
 
 typedef struct parse_state {
     const command_t *command;

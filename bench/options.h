@@ -114,9 +114,10 @@ typedef enum option_group {
     GROUP_RULES = 8192, /* of `accept` */
     GROUP_SUITE =
         16384, /* of `suite`, with those of exchange, layout and measuring for what it runs */
-    GROUP_PREDICT = 32768,  /* of `predict` */
+    GROUP_PREDICT = 32768,   /* of `predict` */
     GROUP_REPRODUCE = 65536, /* of `reproduce` */
-    GROUP_PAIRS = 131072 /* --per-pair */
+    GROUP_PAIRS = 131072,    /* --per-pair */
+    GROUP_FILE = 262144      /* --output */
 } option_group_t;
 
 typedef struct option_row {

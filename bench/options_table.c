@@ -143,8 +143,10 @@ static const option_row_t rows[OPTIONS] = {
      "Write rules that RESULTS would pass, instead of judging them"},
     {OPT_MARGIN, "margin", "PERCENT", GROUP_RULES, "5%",
      "With --make-baseline: how much worse a run may be"},
-    {OPT_OUTPUT, "output", "FILE", GROUP_RULES | GROUP_PREDICT, NULL,
-     "With --make-baseline or --fit: where to, anew; default: stdout"},
+    {OPT_OUTPUT, "output", "FILE", GROUP_FILE, NULL,
+     "Where to, anew; - is stdout. Of accept --make-baseline and predict --fit (default: stdout), "
+     "and of "
+     "report (default: report.html)"},
     {OPT_OUT, "out", "DIR", GROUP_SUITE, NULL,
      "Folder for results, verdict and report; what is there already is not run again"},
     {OPT_MACHINE, "machine", "MACHINE", GROUP_PREDICT, NULL,

@@ -19,8 +19,8 @@ static const command_t command = {
         "padded,exact,dedup,two-hop\n"
         "  moe-a2a predict --model mixtral-8x7b --machine h100-ib --sweep ranks=8:512:2 --json -\n"
         "  moe-a2a predict --machine h100-ib --fit layer.jsonl -o mine.json",
-    .groups =
-        GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_OUTPUT | GROUP_PREDICT,
+    .groups = GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_OUTPUT |
+              GROUP_PREDICT | GROUP_FILE,
     .standard_style = "exact",
     .standard_compute = "machine",
 };

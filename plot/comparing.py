@@ -21,15 +21,26 @@ def find_program():
 
 
 def compare(program, paths, results):
-    """Adds to the conclusions what the files have in common; says why where they cannot be compared."""
+    """Adds to the conclusions what files have in common with the first that has a counterpart among the
+    later ones; says why where none has."""
     if len(paths) < 2:
         return None
     program = program or find_program()
     if program is None:
         return "no comparison: moe-a2a is not found; name it with --program"
+    why = None
+    for first in range(len(paths) - 1):
+        why = _compare(program, paths[first:], results)
+        if why is None:
+            break
+    return why
+
+
+def _compare(program, paths, results):
+    """The others with the first; None, or why not."""
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "comparison.jsonl")
-        command = [program, "compare", "--quiet", "--json", out, *paths]
+        command = [program, "compare", "--quiet", "--json", out, "--", *paths]
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         except OSError as why:

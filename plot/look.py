@@ -99,7 +99,7 @@ def subtitle(records):
         parts.append(hashes if hashes.endswith("routings") else f"routing {hashes}")
     if is_predicted(records[0]):
         parts[2] = None
-    return "  ·  ".join(p for p in parts if p)
+    return " · ".join(p for p in parts if p)
 
 
 # ---- What was not plainly measured ----
@@ -145,7 +145,7 @@ def figure(width, height, title, records):
     said = marks_of(records)
     lines = [(title, {"fontsize": 11, "fontweight": "bold"}), (subtitle(records), {"color": MUTED, "fontsize": 8})]
     if said:
-        lines.append(("  ·  ".join(said), {"color": RED, "fontsize": 8, "fontweight": "bold"}))
+        lines.append((" · ".join(said), {"color": RED, "fontsize": 8, "fontweight": "bold"}))
     y = 1 - 0.08 / height
     for text, how in lines:
         fig.text(0.09 / width, y, text, va="top", ha="left", **how)

@@ -24,8 +24,8 @@ def _bars(axes, rows):
             )
             left += width
         shares = look.share_text(record)
-        axes.text(left, y, f"  a2a {shares}" if shares else "", va="center", ha="left", fontsize=9,
-                  fontweight="bold")
+        axes.annotate(f"a2a {shares}" if shares else "", (left, y), xytext=(6, 0), textcoords="offset points",
+                      va="center", ha="left", fontsize=9, fontweight="bold")
 
 
 def _label(record, rows):

@@ -38,7 +38,7 @@ def _heading(fig, height, rows, a, b):
     parts = [models, ranks and f"{ranks} ranks" if ranks and ranks.isdigit() else ranks,
              f"routing {hashes}" if hashes and not hashes.endswith("routings") else hashes]
     fig.text(0.09 / 8.4, 1 - 0.08 / height, title, va="top", **how)
-    fig.text(0.09 / 8.4, 1 - 0.32 / height, "  ·  ".join(p for p in parts if p), va="top", fontsize=8, color=look.MUTED)
+    fig.text(0.09 / 8.4, 1 - 0.32 / height, " · ".join(p for p in parts if p), va="top", fontsize=8, color=look.MUTED)
     return 1 - 0.55 / height
 
 

@@ -43,8 +43,9 @@ def colour_bar(fig, image, axes, label):
     bar.outline.set_visible(False)
 
 
-def _number(value):
-    return f"{value:.0f}" if value >= 99.5 else f"{value:.2g}"
+def short(value):
+    """A number for a cell."""
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.3g}"
 
 
 def first_of_each(records):
@@ -74,7 +75,7 @@ def _picture(group):
             label += f", {per_cell} ranks a cell"
         unit, size = unit_of(max(v for row in matrix for v in row))
         matrix = [[v / size for v in row] for row in matrix]
-        image = heat_map(axes, matrix, look.shortened(label), max(map(max, matrix)), per_cell, _number)
+        image = heat_map(axes, matrix, look.shortened(label), max(map(max, matrix)), per_cell, short)
         colour_bar(fig, image, axes, unit)
         axes.set_xlabel("to rank" if number + columns >= len(rows) else "")
         axes.set_ylabel("from rank" if number % columns == 0 else "")

@@ -1,7 +1,7 @@
 """Rate that every pair of ranks reaches by itself."""
 
 import look
-from .matrix import colour_bar, heat_map
+from .matrix import colour_bar, heat_map, short
 
 NAME = "pairs"
 TITLE = "Rate of every pair of ranks"
@@ -35,7 +35,7 @@ def _picture(pairs):
     side = 4.6 if len(values) <= 16 else 6.4
     fig = look.figure_of_maps(side + 1.2, side + 0.5, f"Rate of each pair of ranks by itself, {text} a message", pairs)
     axes = fig.add_subplot()
-    image = heat_map(axes, values, "", max(measured), 1, lambda v: f"{v:.3g}")
+    image = heat_map(axes, values, "", max(measured), 1, short)
     axes.set_xlabel("to rank")
     axes.set_ylabel("from rank")
     colour_bar(fig, image, axes, "GB/s, from the median")

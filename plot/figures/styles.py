@@ -72,13 +72,13 @@ def _times(axes, styles):
             for i, a in enumerate(algorithms)]
 
 
-def _picture(group):
+def _picture(group, named):
     styles = dict(list(_collect(group).items())[: look.MAX_ROWS])
     if not styles:
         return None
     timed = any(totals for _, totals in styles.values())
     height = 1.75 + 0.25 * timed + 0.42 * len(styles)
-    fig, top = look.figure(8.4, height, "Dispatch styles: bytes moved" + (", and time" if timed else ""), group)
+    fig, top = look.figure(8.4, height, _title(group, timed, named), group)
     axes = fig.subplots(1, 2 if timed else 1, squeeze=False)[0]
     _bytes(axes[0], styles)
     handles = [Patch(facecolor=c, edgecolor=look.PAPER, label=k) for k, c in KINDS]
@@ -94,10 +94,16 @@ def _picture(group):
     return look.Picture(NAME, look.finish(fig, top, bottom), caption)
 
 
+def _title(group, timed, named):
+    file = f" ({look.file_name(group[0])})" if named else ""
+    return "Dispatch styles: bytes moved" + (", and time" if timed else "") + file
+
+
 def _by_file(record):
     return (*look.setting(record), record.file, record.kind)
 
 
 def draw(results):
     rows = [r for r in results.of("exchange", "traffic") if r.text("style") not in (None, "raw")]
-    return look.several(p for p in map(_picture, look.grouped(rows, _by_file)) if p)
+    named = len({r.file for r in rows}) > 1
+    return look.several(p for p in (_picture(g, named) for g in look.grouped(rows, _by_file)) if p)

@@ -50,7 +50,7 @@ def test_the_bars_of_an_iteration_carry_the_share_of_the_a2a():
 
 def test_titles_say_model_ranks_transport_skew_and_hash():
     picture = only(breakdown.draw(read(r.run(), r.iteration())))
-    holds(texts(picture), "mixtral-8x7b  ·  4 ranks  ·  mpi  ·  zipf:1.0  ·  routing 0123456789abcdef")
+    holds(texts(picture), "mixtral-8x7b · 4 ranks · mpi · zipf:1.0 · routing 0123456789abcdef")
 
 
 def test_what_was_not_plainly_measured_is_marked():

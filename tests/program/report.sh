@@ -1,0 +1,86 @@
+#!/bin/bash
+# moe-a2a report: the page that it writes, what it refuses, and the page in a browser where there is one.
+. tests/environment.sh
+. tests/common/tap.sh
+
+kept=results/eight-ranks page=$work/page.html
+if ! python=$(tools/find-python matplotlib jinja2 2>"$work/said"); then
+    skip "$(cat "$work/said")" "the page says what the records hold" "a report is written from runs of 8 ranks"
+    run report $kept/layer.jsonl -o "$page"
+    check "without Python's parts it says how to get them" refused "apt-get install"
+    finish
+    exit 0
+fi
+
+# A build that lies outside of the tree does not find plot/: it is put beside.
+program=$work/tree/build/moe-a2a
+mkdir -p "$work/tree/build" && ln -s "$PWD/plot" "$work/tree/plot" && cp "$BUILD/moe-a2a" "$program"
+cp $kept/*.jsonl "$work"
+report() { run report "$@" -o "$page"; }
+on_page() { grep -q -- "$1" "$page" || { echo "'$1' is not on the page"; return 1; }; }
+no_page() { [ ! -e "$page" ]; }
+
+"$python" tests/plot/test_report.py >"$work/report.tap" 2>&1
+sed 's/^/#   /' "$work/report.tap" | grep -v '#   ok' | head -40
+ok_in_python() { ! grep -v '^ok\|^1\.\.' "$work/report.tap" && [ "$(grep -c ^ok "$work/report.tap")" = "$(sed -n 's/^1\.\.//p' "$work/report.tap")" ]; }
+check "the page says what the records hold (tests/plot/test_report.py)" ok_in_python
+
+# ---- What is refused ----
+run report
+check "no file is refused" refused "no file"
+report "$work/missing.jsonl"
+check "a missing file is refused" refused "missing.jsonl" and no_page
+report README.md
+check "a foreign file is refused" refused "README.md.*not JSON Lines" and no_page
+"$program" accept --rules patterns/acceptance/layer-correct.json "$work/layer.jsonl" --quiet --json "$work/verdict.jsonl"
+report "$work/verdict.jsonl"
+check "verdicts without their results are refused" refused "conclusions only" and no_page
+run report "$work/layer.jsonl" -o "$work/nowhere/page.html"
+check "so is a folder that is not there" ended_with 2 and said "cannot write '$work/nowhere/page.html'"
+check "nothing is left behind" test -z "$(find "$work" -name '.report-*')"
+# Pythons that lack something: found first, and no better one of the system is looked at
+mkdir "$work/bin" && printf '#!/bin/sh\nexit 42\n' >"$work/bin/python3" && chmod +x "$work/bin/python3"
+if [ "$python" != /usr/bin/python3 ] && ! /usr/bin/python3 -c 'import jinja2, matplotlib' 2>/dev/null; then
+    PATH=$work/bin:$PATH report "$work/layer.jsonl"
+    check "a Python without Jinja2 is told how to get it" refused "python3 lacks jinja2.*apt-get install"
+else
+    PATH=$work/bin:$PATH run report "$work/pairs.jsonl" -o -
+    check "a Python that lacks parts is passed over for the system's, and - is stdout" done_well and printed "^</html>"
+fi
+rm -f "$page"
+
+# ---- A page ----
+report "$work"/{iteration,layer,layer-tcp,sizes,pairs,verdict}.jsonl
+check "a report is written from runs of 8 ranks" done_well and on_page "On 8 ranks, exact (native) dispatch and combine take" \
+    and on_page "How many times as fast is B (layer-tcp) as A (layer)" and on_page "</html>"
+check "it says nothing else" test ! -s "$work/out" and test ! -s "$work/err"
+
+# ---- In a browser ----
+browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome)
+statements=("Chromium prints it, and says no error" "the page works in a wide window" "and in a narrow one")
+if [ -z "$browser" ]; then
+    skip "no Chromium here (Debian: apt-get install chromium)" "${statements[@]}"
+    finish
+    exit 0
+fi
+browse() { # OPTION... PAGE: leaves what the page becomes in $work/dom, and the browser's log in $work/log
+    timeout -k 5 60 "$browser" --headless=new --no-sandbox --disable-gpu --no-first-run --user-data-dir="$work/browser" \
+        --enable-logging=stderr --virtual-time-budget=2000 "$@" >"$work/dom" 2>"$work/log" </dev/null
+}
+silent() { ! grep -E 'CONSOLE|Refused to|net::ERR' "$work/log"; }
+# works: every line of the test's outcome is ok, and there are some
+works() {
+    sed -n '/<pre id="outcome">/,/<\/pre>/p' "$work/dom" | sed 's/<[^>]*>//g' >"$work/outcome"
+    ! grep '^not ok' "$work/outcome" && [ "$(grep -c '^ok' "$work/outcome")" -ge 9 ]
+}
+# The page's own policy lets no other script run: it is taken out of the copy under test.
+sed '/Content-Security-Policy/d; s/^<\/body>$//; s/^<\/html>$//' "$page" >"$work/test.html"
+{ echo "<script>"; cat tests/plot/page_test.js; echo "</script></body></html>"; } >>"$work/test.html"
+
+browse --print-to-pdf="$work/page.pdf" "file://$page"
+check "${statements[0]}" silent and test "$(head -c 4 "$work/page.pdf")" = %PDF and test "$(wc -c <"$work/page.pdf")" -gt 20000
+browse --dump-dom --window-size=1280,1000 "file://$work/test.html"
+check "${statements[1]}" silent and works
+browse --dump-dom --window-size=500,1000 "file://$work/test.html"
+check "${statements[2]}" silent and works
+finish
