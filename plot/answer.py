@@ -105,7 +105,7 @@ def _candidates(results):
     for rows, say in ((results.of("pair"), _pairs), (results.of("traffic"), _traffic)):
         if rows and say(rows):
             yield say(rows), rows[0]
-    for record in timed[:1]:
+    for record in [] if totals or raw or results.of("iteration") else timed[:1]:
         yield f"On {_ranks(record)}, {record.text('phase')} takes {_median(record)} in style {_name(record)}", record
 
 

@@ -39,6 +39,10 @@ def _heading(fig, height, rows, a, b):
              f"routing {hashes}" if hashes and not hashes.endswith("routings") else hashes]
     fig.text(0.09 / 8.4, 1 - 0.08 / height, title, va="top", **how)
     fig.text(0.09 / 8.4, 1 - 0.32 / height, " · ".join(p for p in parts if p), va="top", fontsize=8, color=look.MUTED)
+    if any(r.flag(side) is False for r in rows for side in ("a_converged", "b_converged")):
+        said = "NOT CONVERGED, some or all"
+        fig.text(0.09 / 8.4, 1 - 0.53 / height, said, va="top", fontsize=8, fontweight="bold", color=look.RED)
+        return 1 - 0.74 / height
     return 1 - 0.55 / height
 
 

@@ -34,6 +34,20 @@ check "README, licence and docs are there" holds share/doc/moe-a2a/README.md and
     and holds share/doc/moe-a2a/results.md
 check "rules are there, and found by name where the prefix was moved to" holds share/moe-a2a/patterns/acceptance/link-efficiency.json \
     and finds_rules
+check "the page and figures of the report are there" holds share/moe-a2a/plot/report.py and holds share/moe-a2a/plot/page/page.css \
+    and holds share/moe-a2a/plot/figures/__init__.py
+if tools/find-python matplotlib jinja2 >/dev/null 2>&1; then
+    finds_plot() {
+        mv "$installed" "$root/moved" && "$root/moved/bin/moe-a2a" report results/eight-ranks/pairs.jsonl -o "$work/report.html"
+        local rc=$?
+        mv "$root/moved" "$installed"
+        return $rc
+    }
+    check "and found where the prefix was moved to, without leaving anything there" finds_plot and grep -q "</html>" "$work/report.html" \
+        and test -z "$(find "$installed" -name __pycache__)"
+else
+    skip "no Python with matplotlib and jinja2" "and found where the prefix was moved to"
+fi
 check "the package file names the prefix without DESTDIR" grep -qx "prefix=$prefix" "$installed/lib/pkgconfig/moe-a2a.pc"
 nothing_outside() { ! files | grep -v "^\.$prefix/\(bin\|lib\|include/moe\|share/doc/moe-a2a\|share/moe-a2a\)/"; }
 check "nothing lies elsewhere" nothing_outside
