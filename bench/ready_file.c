@@ -1,5 +1,7 @@
 #include "ready_file.h"
 
+#include "data_path.h"
+#include "moe/system.h"
 #include <dirent.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -7,12 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "moe/system.h"
-
-#define PATTERNS "patterns/"
-#define ENDING   ".json"
+#define ENDING ".json"
 
 const ready_kind_t ready_rules = {.folder = "acceptance", .option = "--rules", .what = "rules"};
 const ready_kind_t ready_workloads = {
@@ -23,31 +21,17 @@ const ready_kind_t ready_machines = {
 const ready_kind_t ready_figures = {
     .folder = "reproduce", .option = "reproduce", .what = "published figure"};
 
-/* Beside the program, where it was built (build/moe-a2a) or installed (bin/moe-a2a, wherever the
- * prefix was moved to), then where this build was to be installed. */
-static const char *const beside[] = {"../" PATTERNS, "../../" PATTERNS,
-                                     "../share/moe-a2a/" PATTERNS};
-
-static bool folder_at(const ready_kind_t *kind, size_t number, char *path, size_t size)
+static bool folder_of(const ready_kind_t *kind, char *path, size_t size)
 {
-    char program[PATH_MAX];
-    if (number == sizeof beside / sizeof *beside) {
-        snprintf(path, size, "%s/" PATTERNS "%s", MOE_DATA_DIR, kind->folder);
-        return true;
-    }
-    const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (length <= 0) {
-        return false;
-    }
-    program[length] = '\0';
-    *(strrchr(program, '/') + 1) = '\0';
-    return snprintf(path, size, "%s%s%s", program, beside[number], kind->folder) < (int)size;
+    char below[64];
+    snprintf(below, sizeof below, "patterns/%s", kind->folder);
+    return data_path(below, path, size);
 }
-#define FOLDERS (sizeof beside / sizeof *beside + 1)
 
-/* Adds the names of one folder; they are freed by the caller. */
-static size_t list_folder(const char *folder, char **names, size_t count)
+/* The names in one folder; they are freed by the caller. */
+static size_t list_folder(const char *folder, char **names)
 {
+    size_t count = 0;
     DIR *directory = opendir(folder);
     const struct dirent *entry;
     while (directory != NULL && count < READY_NAMES && (entry = readdir(directory)) != NULL) {
@@ -71,11 +55,7 @@ static int by_name(const void *a, const void *b)
 size_t ready_file_names(const ready_kind_t *kind, char *names[READY_NAMES])
 {
     char folder[PATH_MAX];
-    size_t count = 0;
-    for (size_t f = 0; f < FOLDERS && count == 0; f++) {
-        count =
-            folder_at(kind, f, folder, sizeof folder) ? list_folder(folder, names, count) : count;
-    }
+    const size_t count = folder_of(kind, folder, sizeof folder) ? list_folder(folder, names) : 0;
     qsort(names, count, sizeof *names, by_name);
     return count;
 }
@@ -113,12 +93,10 @@ moe_status_t ready_file_find(const ready_kind_t *kind, const char *name, char *p
     if (is_file(name) && (size_t)snprintf(path, size, "%s", name) < size) {
         return MOE_OK;
     }
-    for (size_t f = 0; f < FOLDERS && strchr(name, '/') == NULL; f++) {
-        if (folder_at(kind, f, folder, sizeof folder) &&
-            (size_t)snprintf(found, sizeof found, "%s/%s" ENDING, folder, name) < sizeof found &&
-            size >= PATH_MAX && realpath(found, path) != NULL) {
-            return MOE_OK;
-        }
+    if (strchr(name, '/') == NULL && folder_of(kind, folder, sizeof folder) &&
+        (size_t)snprintf(found, sizeof found, "%s/%s" ENDING, folder, name) < sizeof found &&
+        size >= PATH_MAX && realpath(found, path) != NULL) {
+        return MOE_OK;
     }
     return refuse(kind, name, error);
 }

@@ -23,6 +23,8 @@ def _last(record):
     rank = record.count("slowest_rank")
     if rank is None or record.run.count("ranks") < 2:
         return ""
+    if look.is_predicted(record):
+        return f"; the slowest rank is {rank}"
     times = next((r.count("slowest_count") for r in record.ranks
                   if r.count("rank") == rank and r.text("phase") in (None, "iteration", record.text("phase"))), None)
     reps = record.count("reps")
@@ -44,13 +46,15 @@ def _slow(results):
     return f" The slowest {worst.text('kind')}: {who}{where}{slower}."
 
 
-def _iteration(record):
+def _iteration(record, named):
+    """named: its skew too, where results have several."""
     share = look.share_text(record)
     verb = "would take (predicted)" if look.is_predicted(record) else "take"
+    skew = f" with skew {look.shortened(record.run.text('routing.skew') or '?')}" if named else ""
     if share is None:
         total = record.number("max_ms.iteration")
         return f"On {_ranks(record)}, a {record.text('pass')} iteration in style {_name(record)} takes {look.time_text(1e3 * (total or 0))}"
-    return f"On {_ranks(record)}, {_name(record)} dispatch and combine {verb} {share} of a {record.text('pass')} iteration"
+    return f"On {_ranks(record)}{skew}, {_name(record)} dispatch and combine {verb} {share} of a {record.text('pass')} iteration"
 
 
 def _median(record):
@@ -96,8 +100,9 @@ def _candidates(results):
     raw = [r for r in timed if r.text("phase") == "alltoallv"]
     largest = max((r.count("bytes_per_pair") or 0 for r in raw), default=0)
     raw = [r for r in raw if (r.count("bytes_per_pair") or 0) == largest]
+    named = len({r.run.text("routing.skew") for r in results.of("iteration")}) > 1
     for record in sorted(results.of("iteration"), key=look.is_predicted):
-        yield _iteration(record), record
+        yield _iteration(record, named), record
     if totals:
         yield _layer(_quickest(totals)), _quickest(totals)
     if raw:

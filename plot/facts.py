@@ -183,7 +183,7 @@ def _environment(run):
     env = [f"{k}={v}" for k, v in env.items()] if isinstance(env, dict) else []
     rows = [
         ("ranks", f"{run.count('ranks')}" + (f" on {run.count('nodes')} nodes" if run.count("nodes") else "")),
-        ("hosts (ranks)", _counted(run.texts("hosts"))), ("transport", run.text("transport")), ("device", run.text("device")),
+        ("hosts (ranks)", _counted(run.texts("hosts"))), ("machine", run.text("machine")), ("transport", run.text("transport")), ("device", run.text("device")),
         ("GPUs", _counted([str(n) for n in names])), ("MPI", run.text("mpi")), ("NCCL", run.text("nccl")), ("CUDA", run.text("cuda")),
         ("host of rank 0", _topology(run)), ("ranks bound to", _counted(run.texts("binding.cpus"))),
         ("variables", "\n".join(env)), ("program", f"{run.text('program')} {run.text('version')}"),
@@ -237,11 +237,12 @@ def runs(results):
 
 def measuring(results):
     """How it was measured, in sentences; only what the records say."""
-    timed = results.of("exchange", "iteration", "pair")
+    timed = [r for r in results.of("exchange", "iteration", "pair") if not look.is_predicted(r)]
     reps = [r.count("reps") for r in timed if r.count("reps") is not None]
     said = []
     if reps:
-        said.append(f"Every figure is the median of {min(reps)} to {max(reps)} repetitions, after a warm-up that does not count; "
+        often = f"{min(reps)} to {max(reps)}" if min(reps) < max(reps) else f"{min(reps)}"
+        said.append(f"Every figure is the median of {often} repetitions, after a warm-up that does not count; "
                     "a repetition's time is the maximum over ranks. Intervals are the 95 % intervals of the median by order "
                     "statistics, which assume no shape of the distribution; no outlier is dropped.")
     sync = look.unique(r.text("sync") for r in results.runs)

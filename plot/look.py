@@ -60,7 +60,7 @@ def setting(record):
     run = record.run
     return (
         run.text("model.name"), run.count("ranks"), run.text("transport"), run.text("routing.hash"),
-        is_predicted(record),
+        is_predicted(record), run.text("machine"),
     )
 
 
@@ -98,7 +98,7 @@ def subtitle(records):
     if hashes:
         parts.append(hashes if hashes.endswith("routings") else f"routing {hashes}")
     if is_predicted(records[0]):
-        parts[2] = None
+        parts[2] = said_once((r.text("machine") for r in runs), "machines")
     return " · ".join(p for p in parts if p)
 
 

@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.join(here, "../../plot"))
 
 import look
 import reading
-from figures import FIGURES, breakdown, comparison, matrix, pairs, repetitions, size, skew, styles
+from figures import FIGURES, breakdown, comparison, matrix, pairs, repetitions, scale, size, skew, styles
 from matplotlib.text import Text
 
 import records as r
@@ -136,6 +136,17 @@ def test_time_by_skew_joins_runs_that_differ_in_their_routing():
 def test_runs_of_different_ranks_are_not_joined():
     other = r.run(ranks=8, hosts=["a"] * 8, load={"rank_max_over_mean": 2.0})
     equal(skew.draw(read(*skewed(1.0, "uniform", 1000.0), other, r.exchange())), [])
+
+
+def test_the_share_by_ranks_joins_runs_that_differ_in_their_ranks():
+    rows = []
+    for ranks, share in ((8, 0.2), (64, 0.4)):
+        rows += [r.run(ranks=ranks, hosts=["a"] * ranks, predicted=True, machine="m"), r.iteration(a2a=share)]
+    picture = only(scale.draw(read(*rows, r.run(), r.iteration())))
+    line = picture.figure.axes[0].lines[0]
+    equal((list(line.get_xdata()), [round(y) for y in line.get_ydata()]), ([8, 64], [20, 40]))
+    holds(" ".join(texts(picture)), "8 to 64 ranks · m")
+    holds(" ".join(texts(picture)), "PREDICTED")
 
 
 def test_bytes_from_rank_to_rank_are_a_map_with_units():
