@@ -87,6 +87,26 @@ refuse '--sweep, at --top-k=9' --machine $ib --ranks 2 --sweep top-k=1,9
 refuse '--sweep, at --ranks=12: --ep' --machine $ib --ep 8 --sweep ranks=8,12
 refuse '--sweep, at --ranks=32.*1 nodes' --machine $machines/4090.json --sweep ranks=8,32
 
+# ---- Calibration ----
+run_loopback 4 layer --tokens 64 --max-reps 6 --warmup 1 --style exact,padded --algorithm native,pairwise --skew zipf:1.0 \
+    --json "$work/layer.jsonl" --quiet
+run predict --machine $ib --fit "$work/layer.jsonl" -o "$work/mine.json"
+check "a description is fitted to measured exchanges, and states how well" done_well \
+    and printed '^8 exchanges, 0 left out' and printed '^deviation: median [0-9.]+ %' and printed 'not crossed by any' \
+    and grep -q 'fitted to 8 exchanges' "$work/mine.json"
+predict --machine "$work/mine.json" --ranks 4 --tokens 64
+check "and predicts" done_well and every_record "$json" record=run -- machine :: '$1 == "h800-ib-fitted"'
+run predict --machine $ib --fit "$work/layer.jsonl" --quiet
+check "without -o it goes to stdout" done_well and printed '"name": "h800-ib-fitted"' and test ! -s "$work/err"
+sed 's/"skew":"zipf:1.0"/"skew":"uniform"/' "$work/layer.jsonl" >"$work/edited.jsonl"
+run predict --machine $ib --fit "$work/edited.jsonl" -o "$work/edited.json"
+check "records of another routing than they say are left out" done_well and printed '4 left out \(routing cannot be rebuilt'
+predict --machine $ib --ranks 4 --tokens 64; cp "$json" "$work/predicted.jsonl"
+refuse '--fit .*no exchange' --machine $ib --fit "$work/predicted.jsonl"
+refuse '--fit needs --machine' --fit "$work/layer.jsonl"
+refuse 'cannot open|No such file' --machine $ib --fit "$work/nothing.jsonl"
+refuse '--output .*nowhere' --machine $ib --fit "$work/layer.jsonl" -o /nowhere/mine.json --quiet
+
 # ---- What cannot be ----
 refuse '--machine is missing' --ranks 8
 refuse '--machine: no file' --machine h8OO-ib.json
