@@ -14,6 +14,6 @@ typedef struct command_entry {
 
 extern const command_entry_t layer_command, iteration_command, alltoallv_command, pattern_command,
     models_command, info_command, compare_command, accept_command, suite_command, launches_command,
-    predict_command, report_command;
+    predict_command, reproduce_command, report_command;
 
 #endif

@@ -368,7 +368,7 @@ moe_status_t config_read(const command_t *command, int argc, char **argv, config
         {GROUP_EXCHANGE | GROUP_PREDICT, read_algorithms},
         {GROUP_COMPUTE | GROUP_PREDICT, read_compute},
         {GROUP_MEASURE, read_measure},
-        {GROUP_OUTPUT | GROUP_LIST | GROUP_SUITE | GROUP_REPRODUCE, read_output},
+        {GROUP_OUTPUT | GROUP_LIST | GROUP_SUITE, read_output},
         {GROUP_LIST, read_sequence},
         {GROUP_RAW, config_read_raw},
     };

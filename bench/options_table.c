@@ -119,7 +119,7 @@ static const option_row_t rows[OPTIONS] = {
      "full (every byte), sample (every 16th row), off; never inside the timed loop"},
     {OPT_LAUNCH, "launch", "N", GROUP_MEASURE, NULL,
      "Number of this launch of several, for the record: tools/launches gives it"},
-    {OPT_JSON, "json", "FILE", GROUP_OUTPUT | GROUP_LIST | GROUP_REPRODUCE, NULL,
+    {OPT_JSON, "json", "FILE", GROUP_OUTPUT | GROUP_LIST, NULL,
      "Append records as JSON Lines; - is stdout"},
     {OPT_CSV, "csv", "FILE", GROUP_OUTPUT, NULL, "Append records as CSV; - is stdout"},
     {OPT_RAW, "raw", NULL, GROUP_SAMPLES, NULL, "Record every repetition, warm-up too"},

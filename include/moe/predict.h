@@ -160,7 +160,8 @@ double moe_largest(const double *mean, const double *sigma, size_t n, double cop
 typedef struct moe_layer_forecast {
     moe_cost_t metadata, dispatch, combine;
     double expert_mean,
-        expert_max; /* seconds of experts' GEMMs, forward: mean and maximum over ranks */
+        expert_max;   /* seconds of experts' GEMMs, forward: mean and maximum over ranks */
+    double sent_rows; /* of a rank by the first hop, itself included */
     double permute_mean, permute_max; /* seconds of permutation, forward; backward takes as long */
     size_t busiest;                   /* rank whose experts have most to do */
 } moe_layer_forecast_t;
@@ -195,6 +196,7 @@ typedef struct moe_forecast {
     double share_a2a, share_serial, share_exposed;
     bool overlapped;   /* parts are what compute waits for, and share_serial is not known */
     moe_terms_t terms; /* of dispatch, combine and metadata, before any overlap */
+    double sent_rows;  /* as in moe_layer_forecast_t, mean over layers */
     size_t busiest;
 } moe_forecast_t;
 

@@ -165,6 +165,7 @@ moe_status_t moe_predict_iteration(const moe_forecast_spec_t *spec,
         return status;
     add_compute((training ? 3 : 1) * (moe * work.moe + dense * work.dense + work.once), &f);
     for (size_t i = 0; i < count; i++) {
+        f.sent_rows += layers[i].sent_rows / (double)count;
         add_layer(spec, &layers[i], false, moe / (double)count, &f);
         if (training)
             add_layer(spec, &layers[i], true, moe / (double)count, &f);

@@ -160,6 +160,7 @@ static void finish(const moe_forecast_spec_t *spec, const moe_sizes_t *sizes,
         seconds += w->seconds[r] / (double)n;
     }
     const double most_rows = moe_largest(w->rows, w->rows_sigma, n, 1, &out->busiest);
+    out->sent_rows = sent;
     out->expert_mean = seconds;
     out->expert_max = moe_largest(w->seconds, w->seconds_sigma, n, 1, NULL);
     out->permute_mean = permuted_bytes(spec, sizes, sent, rows) / spec->machine->memory;
