@@ -21,22 +21,23 @@ typedef struct fit_run {
     observed_t observed;
     moe_machine_t machine;
     json_t *document;
-    double *deviation; /* [observed.count] */
-    moe_fit_t fit;
+    double *deviation, *before; /* [observed.count] fitted, and as the machine was described */
+    moe_fit_t fit, as_described;
 } fit_run_t;
 
 /* ---- Printing ---- */
 
 static void print_rows(const fit_run_t *run, FILE *table)
 {
-    fprintf(table, "%-16s %-12s %-10s %14s %14s %10s\n", "style", "algorithm", "phase",
-            "measured ms", "predicted ms", "deviation");
+    fprintf(table, "%-16s %-12s %-10s %-14s %12s %14s %10s %10s\n", "style", "algorithm", "phase",
+            "skew", "measured ms", "as described", "deviation", "fitted");
     for (size_t i = 0; i < run->observed.count; i++) {
         const moe_observation_t *o = &run->observed.observation[i];
         const moe_result_t *result = run->observed.result[i];
-        fprintf(table, "%-16s %-12s %-10s %14.3f %14.3f %+9.1f%%\n",
+        fprintf(table, "%-16s %-12s %-10s %-14s %12.3f %14.3f %+9.1f%% %+9.1f%%\n",
                 moe_result_text(result, "style"), o->algorithm, moe_result_text(result, "phase"),
-                o->seconds * 1e3, o->seconds * (1 + run->deviation[i]) * 1e3,
+                moe_result_text(result, "run.routing.skew"), o->seconds * 1e3,
+                o->seconds * (1 + run->before[i]) * 1e3, 100 * run->before[i],
                 100 * run->deviation[i]);
     }
 }
@@ -44,9 +45,13 @@ static void print_rows(const fit_run_t *run, FILE *table)
 static void print_fit(const fit_run_t *run, FILE *table)
 {
     print_rows(run, table);
-    fprintf(table, "\n%zu exchanges, %zu left out (%s)\ndeviation: median %.1f %%, most %.1f %%\n",
+    fprintf(table,
+            "\n%zu exchanges, %zu left out (%s)\nas described: deviation %.1f %% at the median, "
+            "%.1f %% "
+            "at most\nfitted: deviation %.1f %% at the median, %.1f %% at most\n",
             run->fit.used, run->observed.left_out,
-            run->observed.why[0] != '\0' ? run->observed.why : "none", 100 * run->fit.median,
+            run->observed.why[0] != '\0' ? run->observed.why : "none",
+            100 * run->as_described.median, 100 * run->as_described.largest, 100 * run->fit.median,
             100 * run->fit.largest);
     for (size_t t = 0; t < run->machine.tiers; t++) {
         const moe_tier_t *tier = &run->machine.tier[t];
@@ -145,6 +150,14 @@ moe_status_t predict_fit(config_t *config, moe_error_t *error)
                            (void **)&run.deviation, error);
     }
     if (status == MOE_OK) {
+        status = moe_alloc("deviations", run.observed.count, sizeof *run.before,
+                           (void **)&run.before, error);
+    }
+    if (status == MOE_OK) {
+        status = moe_machine_compare(&run.machine, run.observed.observation, run.observed.count,
+                                     run.before, &run.as_described, error);
+    }
+    if (status == MOE_OK) {
         status = moe_machine_fit(&run.machine, run.observed.observation, run.observed.count,
                                  run.deviation, &run.fit, error);
     }
@@ -156,6 +169,7 @@ moe_status_t predict_fit(config_t *config, moe_error_t *error)
         status = write_document(&run, output, error);
     }
     free(run.deviation);
+    free(run.before);
     observed_destroy(&run.observed);
     moe_results_destroy(&run.results);
     json_decref(run.document);

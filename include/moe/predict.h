@@ -226,6 +226,11 @@ typedef struct moe_fit {
     bool fitted[MOE_MOST_TIERS]; /* tiers that an observation crosses */
 } moe_fit_t;
 
+/* How far the machine as it is is from the observations; count > 0. deviation[count], where it is not NULL:
+ * predicted / measured - 1 of each. */
+moe_status_t moe_machine_compare(const moe_machine_t *machine, const moe_observation_t *observation,
+                                 size_t count, double *deviation, moe_fit_t *out,
+                                 moe_error_t *error);
 /* Changes latency, overhead and bandwidth of the tiers to those, none of them negative, that make the sum of squared relative
  * residuals least, linearised anew a few times. deviation[count], where it is not NULL: predicted / measured
  * - 1 of each afterwards. */

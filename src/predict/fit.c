@@ -175,6 +175,23 @@ static moe_status_t summarise(residual_t *r, size_t count, moe_fit_t *out, moe_e
     return status;
 }
 
+moe_status_t moe_machine_compare(const moe_machine_t *machine, const moe_observation_t *observation,
+                                 size_t count, double *deviation, moe_fit_t *out,
+                                 moe_error_t *error)
+{
+    residual_t r = {.squares = 0};
+    moe_status_t status =
+        moe_alloc("deviations", count, sizeof *r.deviation, (void **)&r.deviation, error);
+    if (status == MOE_OK)
+        status = measure_fit(machine, observation, count, &r, error);
+    if (status == MOE_OK)
+        status = summarise(&r, count, out, error);
+    for (size_t k = 0; status == MOE_OK && deviation != NULL && k < count; k++)
+        deviation[k] = r.deviation[k];
+    free(r.deviation);
+    return status;
+}
+
 moe_status_t moe_machine_fit(moe_machine_t *machine, const moe_observation_t *observation,
                              size_t count, double *deviation, moe_fit_t *out, moe_error_t *error)
 {
@@ -196,11 +213,7 @@ moe_status_t moe_machine_fit(moe_machine_t *machine, const moe_observation_t *ob
         }
     }
     if (status == MOE_OK)
-        status = measure_fit(&best, observation, count, &r, error);
-    if (status == MOE_OK)
-        status = summarise(&r, count, out, error);
-    for (size_t k = 0; status == MOE_OK && deviation != NULL && k < count; k++)
-        deviation[k] = r.deviation[k];
+        status = moe_machine_compare(&best, observation, count, deviation, out, error);
     if (status == MOE_OK)
         *machine = best;
     free(r.deviation);

@@ -92,7 +92,7 @@ run_loopback 4 layer --tokens 64 --max-reps 6 --warmup 1 --style exact,padded --
     --json "$work/layer.jsonl" --quiet
 run predict --machine $ib --fit "$work/layer.jsonl" -o "$work/mine.json"
 check "a description is fitted to measured exchanges, and states how well" done_well \
-    and printed '^8 exchanges, 0 left out' and printed '^deviation: median [0-9.]+ %' and printed 'not crossed by any' \
+    and printed '^8 exchanges, 0 left out' and printed '^fitted: deviation [0-9.]+ % at the median' and printed '^as described: deviation' and printed 'not crossed by any' \
     and grep -q 'fitted to 8 exchanges' "$work/mine.json"
 predict --machine "$work/mine.json" --ranks 4 --tokens 64
 check "and predicts" done_well and every_record "$json" record=run -- machine :: '$1 == "h800-ib-fitted"'
