@@ -190,15 +190,12 @@ install: all
 	install -m 644 docs/pictures/* $(DESTDIR)$(PREFIX)/share/doc/moe-a2a/pictures/
 	install -d $(DESTDIR)$(PREFIX)/share/doc/moe-a2a/examples
 	install -m 644 examples/* $(DESTDIR)$(PREFIX)/share/doc/moe-a2a/examples/
-	install -d $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/acceptance $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/machines \
-	    $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/reproduce
-	install -m 644 patterns/acceptance/*.json $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/acceptance/
-	install -m 644 patterns/machines/*.json $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/machines/
 	install -d $(DESTDIR)$(PREFIX)/share/moe-a2a/plot/figures $(DESTDIR)$(PREFIX)/share/moe-a2a/plot/page
 	install -m 644 plot/page/* $(DESTDIR)$(PREFIX)/share/moe-a2a/plot/page/
 	install -m 644 plot/*.py $(DESTDIR)$(PREFIX)/share/moe-a2a/plot/
 	install -m 644 plot/figures/*.py $(DESTDIR)$(PREFIX)/share/moe-a2a/plot/figures/
-	install -m 644 patterns/reproduce/*.json $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/reproduce/
+	for kind in acceptance machines reproduce workloads; do install -d $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/$$kind && \
+	    install -m 644 patterns/$$kind/*.json $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/$$kind/ || exit 1; done
 	printf 'prefix=%s\nName: moe-a2a\nDescription: Mixture-of-Experts all-to-all benchmark library\nVersion: %s\nRequires: %s\nCflags: -I$${prefix}/include\nLibs: -L$${prefix}/lib -lmoe-a2a %s -lm -pthread\n' \
 	    '$(PREFIX)' '$(VERSION)' '$(PACKAGES)' '$(strip $(CUDA_LIBS))' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/moe-a2a.pc
 

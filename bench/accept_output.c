@@ -22,6 +22,7 @@ void describe_result(const moe_result_t *result, char *text, size_t size)
     } numbers[] = {{"from", "rank %.0f "},
                    {"to", "to %.0f "},
                    {"layer", "layer %.0f "},
+                   {"step", "step %.0f "},
                    {"bytes_per_pair", "%.0f B a pair "}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers && used < size; i++) {
         const json_t *value = moe_result_at(result, numbers[i].path);

@@ -115,6 +115,7 @@ static void format_place(const moe_result_t *result, char *text, size_t size)
 {
     const json_t *bytes = moe_result_at(result, "bytes_per_pair");
     const json_t *layer = moe_result_at(result, "layer");
+    const json_t *step = moe_result_at(result, "step");
     const json_t *to = moe_result_at(result, "to");
     text[0] = '\0';
     if (bytes != NULL) {
@@ -124,6 +125,11 @@ static void format_place(const moe_result_t *result, char *text, size_t size)
                  json_number_value(to));
     } else if (layer != NULL) {
         snprintf(text, size, "layer %" JSON_INTEGER_FORMAT, json_integer_value(layer));
+    }
+    if (step != NULL) {
+        const size_t length = strlen(text);
+        snprintf(text + length, size - length, "%sstep %" JSON_INTEGER_FORMAT,
+                 length > 0 ? ", " : "", json_integer_value(step));
     }
 }
 

@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -372,7 +373,7 @@ moe_status_t config_read(const command_t *command, int argc, char **argv, config
         {GROUP_LIST, read_sequence},
         {GROUP_RAW, config_read_raw},
     };
-    *out = (config_t){.command = command, .argc = argc, .argv = argv, .chunks = 1};
+    *out = (config_t){.command = command, .argc = argc, .argv = argv, .chunks = 1, .steps = 1};
     /* argv[1] is the subcommand; the parser takes it for the program's name. */
     moe_status_t status = options_parse(command, argc - 1, argv + 1, &out->options, error);
     for (size_t i = 0;
@@ -429,8 +430,18 @@ moe_status_t config_text(const config_t *config, char **out, moe_error_t *error)
             fprintf(text, "--%s=%s\n", option_row((option_t)id)->name, config->options.value[id]);
         }
     }
+    if (config->scenario != NULL) { /* the file of that name may differ from host to host */
+        fprintf(text, "--workload (the hash of its file)=%016" PRIx64 "\n",
+                moe_scenario_hash(config->scenario));
+    }
     fclose(text);
     return MOE_OK;
+}
+
+void config_destroy(config_t *config)
+{
+    moe_scenario_destroy(config->scenario);
+    config->scenario = NULL;
 }
 
 /* ---- A command that runs alone ---- */
@@ -447,5 +458,6 @@ int config_run(const command_t *command, int argc, char **argv,
     if (status != MOE_OK) {
         fprintf(stderr, "moe-a2a %s: %s\n", command->name, error.text);
     }
+    config_destroy(&config);
     return (int)status;
 }

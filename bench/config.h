@@ -7,6 +7,7 @@
 #include "moe/measure.h"
 #include "moe/model.h"
 #include "moe/routing.h"
+#include "moe/scenario.h"
 #include "moe/traffic.h"
 #include "options.h"
 
@@ -30,6 +31,10 @@ typedef struct config {
 
     moe_routing_spec_t routing;
     const char *placement;
+    moe_scenario_t *scenario; /* of --workload; NULL: none. Owned: see config_destroy() */
+    size_t steps;             /* of the workload, one after another */
+    bool counts_steps;        /* results say which step they are of */
+    uint32_t step;            /* the one at hand */
 
     size_t ranks;          /* where MPI does not tell */
     size_t ep, dp;         /* 0: follows from the ranks */
@@ -75,6 +80,8 @@ typedef struct config {
 moe_status_t config_read(const command_t *command, int argc, char **argv, config_t *out,
                          moe_error_t *error);
 
+void config_destroy(config_t *config);
+
 /* Parts of config_read(): the options of GROUP_ROUTING; GROUP_RAW; transport, device and GROUP_GPU;
  * --overlap. */
 moe_status_t config_read_routing(config_t *config, moe_error_t *error);
@@ -85,6 +92,9 @@ int config_run(const command_t *command, int argc, char **argv,
                moe_status_t (*work)(config_t *config, moe_error_t *error));
 const char *config_registration(const config_t *config); /* as in --nccl-register */
 moe_status_t config_read_overlap(config_t *config, moe_error_t *error);
+/* Tokens that a rank of a group holds at the step at hand; at most config->tokens. */
+size_t config_tokens_of(const config_t *config, size_t rank);
+void config_tokens_range(const config_t *config, size_t *least, size_t *most);
 /* The size after `size`; false behind the last. */
 bool config_next_size(const config_t *config, size_t size, size_t *out);
 

@@ -1,5 +1,13 @@
 /* Options of routing: gate, skew, placement, seed. */
+#include <limits.h>
+#include <stdio.h>
+
 #include "config.h"
+#include "moe/system.h"
+#include "ready_file.h"
+
+/* A step more is a whole measurement more. */
+#define MAX_STEPS 4096
 
 static moe_status_t read_gate(config_t *c, moe_error_t *error)
 {
@@ -16,6 +24,67 @@ static moe_status_t read_gate(config_t *c, moe_error_t *error)
                : moe_gate_find("softmax", gate, error);
 }
 
+static moe_status_t read_skew(config_t *c, moe_error_t *error)
+{
+    const moe_status_t status =
+        moe_skew_parse("--skew", c->options.value[OPT_SKEW], &c->routing.skew, error);
+    return status == MOE_OK
+               ? config_name_option(
+                     OPT_SKEW, moe_skew_check(&c->routing.skew, c->routing.experts, error), error)
+               : status;
+}
+
+/* A workload stands in place of the skew, and is named as one. */
+static moe_status_t read_workload(config_t *c, moe_error_t *error)
+{
+    const char *name = config_given(c, OPT_WORKLOAD);
+    char path[PATH_MAX];
+    if (name == NULL) {
+        return read_skew(c, error);
+    }
+    if (c->options.given[OPT_SKEW]) {
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "--workload %.60s and --skew %.60s: each says how popular experts are; "
+                        "give one of them",
+                        name, c->options.value[OPT_SKEW]);
+    }
+    moe_status_t status = ready_file_find(&ready_workloads, name, path, sizeof path, error);
+    if (status == MOE_OK) {
+        status = moe_scenario_read(path, &c->scenario, error);
+    }
+    if (status == MOE_OK) {
+        c->routing.scenario = c->scenario;
+        status = moe_skew_parse("--skew", "uniform", &c->routing.skew, error);
+        snprintf(c->routing.skew.text, sizeof c->routing.skew.text, "workload:%s",
+                 moe_scenario_name(c->scenario));
+    }
+    return config_name_option(OPT_WORKLOAD, status, error);
+}
+
+static moe_status_t read_steps(config_t *c, moe_error_t *error)
+{
+    c->counts_steps = config_given(c, OPT_STEPS) != NULL;
+    return config_read_size(c, OPT_STEPS, 1, MAX_STEPS, &c->steps, error);
+}
+
+size_t config_tokens_of(const config_t *config, size_t rank)
+{
+    return config->scenario != NULL
+               ? moe_scenario_tokens(config->scenario, config->tokens, rank, config->step)
+               : config->tokens;
+}
+
+void config_tokens_range(const config_t *config, size_t *least, size_t *most)
+{
+    *least = SIZE_MAX;
+    *most = 0;
+    for (size_t r = 0; r < config->ep; r++) {
+        const size_t held = config_tokens_of(config, r);
+        *least = held < *least ? held : *least;
+        *most = held > *most ? held : *most;
+    }
+}
+
 moe_status_t config_read_routing(config_t *c, moe_error_t *error)
 {
     c->routing = (moe_routing_spec_t){.experts = c->model.experts,
@@ -25,11 +94,10 @@ moe_status_t config_read_routing(config_t *c, moe_error_t *error)
     c->placement = c->options.value[OPT_PLACEMENT];
     moe_status_t status = read_gate(c, error);
     if (status == MOE_OK) {
-        status = moe_skew_parse("--skew", c->options.value[OPT_SKEW], &c->routing.skew, error);
+        status = read_workload(c, error);
     }
-    if (status == MOE_OK) {
-        status = config_name_option(
-            OPT_SKEW, moe_skew_check(&c->routing.skew, c->routing.experts, error), error);
+    if (status == MOE_OK && (c->command->groups & GROUP_STEPS)) {
+        status = read_steps(c, error);
     }
     size_t seed = 0;
     if (status == MOE_OK) {

@@ -160,6 +160,14 @@ static moe_status_t sample_layers(forecast_run_t *run, moe_error_t *error)
         moe_census_mean(reports, count, &run->census);
         run->routed = run->sample[0].sampled < run->sample[0].ranks ? run->sample[0].sampled : 0;
     }
+    if (status == MOE_OK && run->routed > 0 && run->config->scenario != NULL &&
+        moe_scenario_ranks_differ(run->config->scenario)) {
+        status =
+            moe_fail(error, MOE_BAD_INPUT,
+                     "--workload %s: its ranks differ, and %zu of %zu are routed, which cannot "
+                     "stand for the others: raise --sample-tokens, or lower --tokens",
+                     moe_scenario_name(run->config->scenario), run->routed, run->config->ep);
+    }
     free(reports);
     return status;
 }
@@ -180,10 +188,7 @@ moe_status_t forecast_create(config_t *config, const moe_machine_t *machine, FIL
         return status;
     }
     run.layers = out->layers;
-    *out = run; /* workloads point into it from now on */
-    for (size_t i = 0; i < out->layers.count * out->layers.chunks; i++) {
-        out->layers.workload[i].placement = &out->layers.placement;
-    }
+    *out = run;
     status = layer_set_choose(&out->layers, config, table, error);
     if (status == MOE_OK) {
         status = sample_layers(out, error);
@@ -210,6 +215,8 @@ moe_status_t forecast_style(const forecast_run_t *run, const moe_style_ops_t *st
                             const char *algorithm, moe_forecast_t *out, moe_error_t *error)
 {
     const config_t *c = run->config;
+    size_t least, most;
+    config_tokens_range(c, &least, &most);
     const moe_forecast_spec_t spec = {.machine = &run->machine,
                                       .model = &c->model,
                                       .style = style,
@@ -217,7 +224,7 @@ moe_status_t forecast_style(const forecast_run_t *run, const moe_style_ops_t *st
                                       .dtype = c->dtype,
                                       .combine_dtype = c->combine_dtype,
                                       .pass = c->pass,
-                                      .tokens = c->tokens,
+                                      .tokens = most,
                                       .sequence = c->sequence,
                                       .ep = c->ep,
                                       .dp = c->dp,

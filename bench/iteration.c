@@ -6,6 +6,7 @@
 #include "commands.h"
 #include "iteration_report.h"
 #include "moe/system.h"
+#include "steps.h"
 
 static const command_t command = {
     .name = "iteration",
@@ -19,7 +20,8 @@ static const command_t command = {
         "without permutation. Shares carry the 95 % interval of their median over repetitions.\n\n"
         "  mpirun -np 4 moe-a2a iteration --model olmoe-1b-7b --tokens 32 --style exact,padded",
     .groups = GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_EXCHANGE |
-              GROUP_GPU | GROUP_COMPUTE | GROUP_MEASURE | GROUP_OUTPUT | GROUP_SAMPLES,
+              GROUP_GPU | GROUP_COMPUTE | GROUP_MEASURE | GROUP_OUTPUT | GROUP_SAMPLES |
+              GROUP_STEPS,
     .standard_style = "exact",
 };
 
@@ -139,7 +141,7 @@ static moe_iteration_spec_t timeline_of(const iteration_run_t *run, const exchan
     return (moe_iteration_spec_t){
         .model = &c->model,
         .pass = c->pass,
-        .tokens = c->tokens,
+        .tokens = config_tokens_of(c, w->group->rank),
         .sequence = c->sequence,
         .compute = run->compute,
         .world = w->all,
@@ -201,10 +203,13 @@ static moe_status_t announce(iteration_run_t *run, moe_error_t *error)
     place.transport_version = version;
     place.compute = run->compute->description;
     if (w->table != NULL) {
-        print_heading(w->table, &w->config, &place, &census);
-        clocks_print(w);
         const iteration_view_t view = view_of(run);
-        print_timeline(&view);
+        if (w->config.step == 0) {
+            print_heading(w->table, &w->config, &place, &census);
+            clocks_print(w);
+            print_timeline(&view);
+        }
+        print_step(w->table, &w->config, &census);
         print_iteration_columns(&view);
     }
     json_t *record = run_record(&w->config, &place, &census);
@@ -237,33 +242,74 @@ static moe_status_t prepare_run(iteration_run_t *run, moe_error_t *error)
     return status == MOE_OK ? world_agree(w, announce(run, error), error) : status;
 }
 
-static moe_status_t run_iteration(world_t *w, moe_error_t *error)
+static void print_answers(const iteration_run_t *run, const outcome_t *outcomes, size_t count)
+{
+    const world_t *w = run->world;
+    const iteration_view_t view = view_of(run);
+    if (w->table == NULL) {
+        return;
+    }
+    fprintf(w->table, "\n");
+    for (size_t i = 0; i < count; i++) {
+        print_answer(&view, &outcomes[i]);
+    }
+}
+
+/* Only rank 0 knows the times; what it adds up is small. */
+static moe_status_t add_to_steps(world_t *w, const outcome_t *outcomes, size_t count,
+                                 steps_t *steps, moe_error_t *error)
+{
+    moe_status_t status = MOE_OK;
+    for (size_t i = 0; status == MOE_OK && w->all->rank == 0 && i < count; i++) {
+        status = steps_add(steps, &w->config, outcomes[i].style->name, outcomes[i].algorithm,
+                           outcomes[i].whole.median * 1e3, error);
+    }
+    return status;
+}
+
+/* One step: routing, and iterations with all styles and algorithms on it. */
+static moe_status_t run_step(world_t *w, steps_t *steps, size_t *errors, moe_error_t *error)
 {
     const config_t *c = &w->config;
     iteration_run_t run = {.world = w};
     outcome_t *outcomes = NULL;
-    const size_t count = c->styles * c->algorithms;
-    moe_status_t status = moe_alloc("results", count, sizeof *outcomes, (void **)&outcomes, error);
+    w->running = false;
+    moe_status_t status = moe_alloc("results", c->styles * c->algorithms, sizeof *outcomes,
+                                    (void **)&outcomes, error);
     if (status == MOE_OK) {
         status = prepare_run(&run, error);
     }
     for (size_t s = 0; status == MOE_OK && s < c->styles; s++) {
         status = run_style(&run, c->style[s], outcomes + s * c->algorithms, error);
     }
-    if (status == MOE_OK && w->table != NULL) {
-        const iteration_view_t view = view_of(&run);
-        fprintf(w->table, "\n");
-        for (size_t i = 0; i < c->styles * c->algorithms; i++) {
-            print_answer(&view, &outcomes[i]);
-        }
+    if (status == MOE_OK) {
+        print_answers(&run, outcomes, c->styles * c->algorithms);
+        status = add_to_steps(w, outcomes, c->styles * c->algorithms, steps, error);
     }
+    *errors += run.errors;
     moe_compute_destroy(run.compute);
     layer_set_destroy(&run.layers);
     free(outcomes);
+    return status;
+}
+
+static moe_status_t run_iteration(world_t *w, moe_error_t *error)
+{
+    steps_t steps = {.figure = "iteration_ms", .title = "iteration, ms,"};
+    size_t errors = 0;
+    moe_status_t status = MOE_OK;
+    for (size_t s = 0; status == MOE_OK && s < w->config.steps; s++) {
+        steps_begin(&w->config, s, w->recorder);
+        status = run_step(w, &steps, &errors, error);
+    }
+    if (status == MOE_OK && w->all->rank == 0) {
+        status = steps_report(&steps, &w->config, w->table, w->recorder, error);
+    }
+    steps_destroy(&steps);
     w->running = false;
-    if (status == MOE_OK && run.errors > 0) {
+    if (status == MOE_OK && errors > 0) {
         return moe_fail(error, MOE_WRONG_DATA, "%zu wrong elements were found by the check",
-                        run.errors);
+                        errors);
     }
     return status;
 }

@@ -85,6 +85,9 @@ void print_answer(const iteration_view_t *view, const outcome_t *o)
     const config_t *c = view->config;
     const char *start = view->predicted ? "Predicted: on" : "On";
     char share[64];
+    if (c->counts_steps) {
+        fprintf(view->table, "Step %u: ", (unsigned)c->step);
+    }
     if (c->chunks > 1) {
         format_figure(share, sizeof share, view, &o->share[SHARE_EXPOSED], 100, 1);
         fprintf(

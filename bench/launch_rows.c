@@ -64,7 +64,8 @@ static moe_status_t take_run(reader_t *reader, const json_t *run, moe_error_t *e
 
 static void take_name(reader_t *reader, json_t *record)
 {
-    static const char *const fields[] = {"style", "algorithm", "phase", "layer", "bytes_per_pair"};
+    static const char *const fields[] = {"style", "algorithm", "phase",
+                                         "layer", "step",      "bytes_per_pair"};
     json_decref(reader->name);
     reader->name = json_object();
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {

@@ -10,6 +10,7 @@
 #include "moe/iteration.h"
 #include "moe/system.h"
 #include "slow_ranks.h"
+#include "steps.h"
 
 static const command_t command = {
     .name = "layer",
@@ -22,7 +23,7 @@ static const command_t command = {
             "are maxima over ranks, their median over repetitions with its 95 % interval.\n\n"
             "  mpirun -np 4 moe-a2a layer --model olmoe-1b-7b --tokens 256 --skew zipf:1.0",
     .groups = GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_EXCHANGE |
-              GROUP_GPU | GROUP_MEASURE | GROUP_OUTPUT | GROUP_SAMPLES | GROUP_PAIRS,
+              GROUP_GPU | GROUP_MEASURE | GROUP_OUTPUT | GROUP_SAMPLES | GROUP_PAIRS | GROUP_STEPS,
     .standard_style = "padded,padded-max,exact",
 };
 
@@ -326,8 +327,11 @@ static moe_status_t announce(world_t *w, const layer_set_t *set, moe_error_t *er
     run_place_t place = world_place(w);
     place.transport_version = version;
     if (w->table != NULL) {
-        print_heading(w->table, &w->config, &place, &census);
-        clocks_print(w);
+        if (w->config.step == 0) {
+            print_heading(w->table, &w->config, &place, &census);
+            clocks_print(w);
+        }
+        print_step(w->table, &w->config, &census);
         print_columns(w->table);
     }
     json_t *record = run_record(&w->config, &place, &census);
@@ -335,13 +339,27 @@ static moe_status_t announce(world_t *w, const layer_set_t *set, moe_error_t *er
     return moe_recorder_write(w->recorder, record, error);
 }
 
-static moe_status_t run_layer(world_t *w, moe_error_t *error)
+/* Only rank 0 knows the times; what it adds up is small. */
+static moe_status_t add_to_steps(world_t *w, const layer_outcome_t *outcomes, size_t count,
+                                 steps_t *steps, moe_error_t *error)
+{
+    moe_status_t status = MOE_OK;
+    for (size_t i = 0; status == MOE_OK && w->all->rank == 0 && i < count; i++) {
+        const layer_outcome_t *o = &outcomes[i];
+        status = steps_add(steps, &w->config, o->style->name, o->algorithm->name,
+                           o->time[MOE_LAYER_TOTAL].median * 1e6, error);
+    }
+    return status;
+}
+
+/* One step: routing, and all styles and algorithms on it. */
+static moe_status_t run_step(world_t *w, steps_t *steps, size_t *errors, moe_error_t *error)
 {
     layer_set_t set = {0};
-    size_t errors = 0;
-    const size_t count = w->config.styles * w->config.algorithms;
+    const size_t most = w->config.styles * w->config.algorithms;
     layer_outcome_t *outcomes = NULL;
-    moe_status_t status = moe_alloc("results", count, sizeof *outcomes, (void **)&outcomes, error);
+    w->running = false;
+    moe_status_t status = moe_alloc("results", most, sizeof *outcomes, (void **)&outcomes, error);
     if (status != MOE_OK) {
         return status;
     }
@@ -356,14 +374,34 @@ static moe_status_t run_layer(world_t *w, moe_error_t *error)
         status = world_agree(w, announce(w, &set, error), error);
     }
     for (size_t s = 0; status == MOE_OK && s < w->config.styles; s++) {
-        status = run_style(w, &set, w->config.style[s], outcomes + s * w->config.algorithms,
-                           &errors, error);
+        status = run_style(w, &set, w->config.style[s], outcomes + s * w->config.algorithms, errors,
+                           error);
+    }
+    const size_t count = w->config.styles * w->config.algorithms;
+    if (status == MOE_OK) {
+        status = add_to_steps(w, outcomes, count, steps, error);
     }
     if (status == MOE_OK && w->table != NULL) {
-        print_layer_summary(w->table, outcomes, w->config.styles * w->config.algorithms);
+        print_layer_summary(w->table, outcomes, count);
     }
     free(outcomes);
     layer_set_destroy(&set);
+    return status;
+}
+
+static moe_status_t run_layer(world_t *w, moe_error_t *error)
+{
+    steps_t steps = {.figure = "total_us", .title = "total, us,"};
+    size_t errors = 0;
+    moe_status_t status = MOE_OK;
+    for (size_t s = 0; status == MOE_OK && s < w->config.steps; s++) {
+        steps_begin(&w->config, s, w->recorder);
+        status = run_step(w, &steps, &errors, error);
+    }
+    if (status == MOE_OK && w->all->rank == 0) {
+        status = steps_report(&steps, &w->config, w->table, w->recorder, error);
+    }
+    steps_destroy(&steps);
     w->running = false;
     if (status == MOE_OK && errors > 0) {
         return moe_fail(error, MOE_WRONG_DATA, "%zu wrong elements were found by the check",

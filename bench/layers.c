@@ -17,13 +17,13 @@
 /* Tokens are cut as evenly as they can be; the first chunks have one more. */
 static void cut_tokens(layer_set_t *set, const config_t *config, size_t first_rank)
 {
-    const size_t ep = config->ep, even = config->tokens / set->chunks;
-    const size_t longer = config->tokens % set->chunks;
-    for (size_t c = 0; c < set->chunks; c++) {
-        const size_t before = c * even + (c < longer ? c : longer);
-        for (size_t r = 0; r < ep; r++) {
-            set->tokens[c * ep + r] = even + (c < longer);
-            set->first_token[c * ep + r] = (uint64_t)(first_rank + r) * config->tokens + before;
+    for (size_t r = 0; r < config->ep; r++) {
+        const size_t held = config_tokens_of(config, r);
+        const size_t even = held / set->chunks, longer = held % set->chunks;
+        for (size_t c = 0; c < set->chunks; c++) {
+            const size_t at = c * config->ep + r, before = c * even + (c < longer ? c : longer);
+            set->tokens[at] = even + (c < longer);
+            set->first_token[at] = (uint64_t)(first_rank + r) * config->tokens + before;
         }
     }
 }
@@ -50,45 +50,56 @@ static moe_status_t make_arrays(layer_set_t *set, size_t ep, moe_error_t *error)
     return status;
 }
 
-moe_status_t layer_set_create(const config_t *config, size_t first_rank, size_t ranks_per_node,
-                              size_t count, layer_set_t *out, moe_error_t *error)
+static moe_status_t make_routers(layer_set_t *set, const config_t *config, size_t ranks_per_node,
+                                 moe_error_t *error)
 {
-    layer_set_t set = {.count = count, .chunks = config->chunks};
-    const size_t ep = config->ep;
-    moe_status_t status =
-        moe_placement_create(config->placement, config->model.experts, ep, &set.placement, error);
-    status = config_name_option(OPT_PLACEMENT, status, error);
-    if (status == MOE_OK) {
-        status = make_arrays(&set, ep, error);
+    moe_routing_spec_t spec = config->routing;
+    moe_status_t status = MOE_OK;
+    spec.home = &set->placement;
+    spec.ranks_per_node = ranks_per_node;
+    if (spec.scenario != NULL) {
+        status = config_name_option(OPT_WORKLOAD, moe_scenario_check(&spec, error), error);
     }
-    if (status == MOE_OK) {
-        cut_tokens(&set, config, first_rank);
-    }
-    for (size_t i = 0, l = 0; status == MOE_OK && i < count; l++) {
+    for (size_t i = 0, l = 0; status == MOE_OK && i < set->count; l++) {
         if (!moe_model_layer_is_moe(&config->model, l)) {
             continue;
         }
-        status = moe_router_create(&config->routing, l, &set.router[i], error);
-        set.layer[i] = l;
-        for (size_t c = 0; c < set.chunks; c++) {
-            set.workload[i * set.chunks + c] =
-                (moe_workload_t){.router = set.router[i],
-                                 .tokens = set.tokens + c * ep,
-                                 .first_token = set.first_token + c * ep,
+        status = moe_router_create(&spec, l, &set->router[i], error);
+        set->layer[i] = l;
+        for (size_t c = 0; c < set->chunks; c++) {
+            set->workload[i * set->chunks + c] =
+                (moe_workload_t){.router = set->router[i],
+                                 .placement = &set->placement,
+                                 .tokens = set->tokens + c * config->ep,
+                                 .first_token = set->first_token + c * config->ep,
                                  .capacity = config->capacity,
+                                 .step = config->step,
                                  .ranks_per_node = ranks_per_node};
         }
         i++;
     }
+    return status;
+}
+
+moe_status_t layer_set_create(const config_t *config, size_t first_rank, size_t ranks_per_node,
+                              size_t count, layer_set_t *out, moe_error_t *error)
+{
+    const size_t ep = config->ep;
+    *out = (layer_set_t){.count = count, .chunks = config->chunks};
+    moe_status_t status =
+        moe_placement_create(config->placement, config->model.experts, ep, &out->placement, error);
+    status = config_name_option(OPT_PLACEMENT, status, error);
+    if (status == MOE_OK) {
+        status = make_arrays(out, ep, error);
+    }
+    if (status == MOE_OK) {
+        cut_tokens(out, config, first_rank);
+        status = make_routers(out, config, ranks_per_node, error);
+    }
     if (status != MOE_OK) {
-        layer_set_destroy(&set);
-        return status;
+        layer_set_destroy(out);
     }
-    *out = set;
-    for (size_t i = 0; i < count * set.chunks; i++) { /* where the placement is from now on */
-        out->workload[i].placement = &out->placement;
-    }
-    return MOE_OK;
+    return status;
 }
 
 void layer_set_destroy(layer_set_t *set)

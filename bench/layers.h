@@ -15,7 +15,8 @@ typedef struct layer_set {
     uint64_t *first_token; /* [chunks][group] */
 } layer_set_t;
 
-/* For ranks [first_rank, first_rank + ep) of the run: the first `count` MoE layers of the model. */
+/* Routers and workloads point into *out, which stays where it is until it is destroyed.
+ * For ranks [first_rank, first_rank + ep) of the run: the first `count` MoE layers of the model. */
 moe_status_t layer_set_create(const config_t *config, size_t first_rank, size_t ranks_per_node,
                               size_t count, layer_set_t *out, moe_error_t *error);
 void layer_set_destroy(layer_set_t *set);

@@ -31,7 +31,9 @@ static const char *const group_titles[] = {"Model:",
                                            "Prediction:",
                                            "Reproduction:",
                                            "",
-                                           "Output:"};
+                                           "Output:",
+                                           "Steps:",
+                                           "What there is:"};
 
 typedef struct parse_state {
     const command_t *command;

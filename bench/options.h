@@ -30,8 +30,10 @@ typedef enum option_id {
     /* routing */
     OPT_GATE,
     OPT_SKEW,
+    OPT_WORKLOAD,
     OPT_PLACEMENT,
     OPT_SEED,
+    OPT_STEPS,
     /* layout */
     OPT_RANKS,
     OPT_EP,
@@ -93,7 +95,9 @@ typedef enum option_id {
     OPT_SWEEP,
     OPT_SAMPLE_TOKENS,
     OPT_FIT,
+    /* what there is */
     OPT_LIST,
+    OPT_NAMES,
     OPTIONS
 } option_t;
 
@@ -117,7 +121,9 @@ typedef enum option_group {
     GROUP_PREDICT = 32768,   /* of `predict` */
     GROUP_REPRODUCE = 65536, /* of `reproduce` */
     GROUP_PAIRS = 131072,    /* --per-pair */
-    GROUP_FILE = 262144      /* --output */
+    GROUP_FILE = 262144,     /* --output */
+    GROUP_STEPS = 524288,    /* where there is GROUP_ROUTING, and steps follow each other */
+    GROUP_LISTING = 1048576  /* of `pattern`: what comes with the program */
 } option_group_t;
 
 typedef struct option_row {

@@ -38,9 +38,16 @@ static const option_row_t rows[OPTIONS] = {
     {OPT_SKEW, "skew", "SPEC", GROUP_ROUTING, "uniform",
      "Popularity of experts: balanced, uniform, zipf:S, hot:N,SHARE, lognormal:SIGMA, "
      "dirichlet:ALPHA"},
+    {OPT_WORKLOAD, "workload", "NAME", GROUP_ROUTING, NULL,
+     "In place of --skew: loads by rank and step, tokens by rank and step. A file, or the name of "
+     "one "
+     "that comes with the program (`moe-a2a pattern --list`, docs/workloads.md)"},
     {OPT_PLACEMENT, "placement", "HOW", GROUP_ROUTING, "block",
      "Experts on ranks: block, round-robin, or a file of one rank per expert"},
     {OPT_SEED, "seed", "N", GROUP_ROUTING, "1", "Same seed, same routing, on any number of ranks"},
+    {OPT_STEPS, "steps", "N", GROUP_STEPS, NULL,
+     "Steps of training or serving, one after another, each with its own routing and results; "
+     "default: the first alone"},
     {OPT_RANKS, "ranks", "N", GROUP_LAYOUT, NULL,
      "Ranks where MPI does not tell: for pattern and --transport loopback (default 8)"},
     {OPT_EP, "ep", "N", GROUP_LAYOUT, NULL,
@@ -163,7 +170,9 @@ static const option_row_t rows[OPTIONS] = {
     {OPT_FIT, "fit", "RESULTS", GROUP_PREDICT, NULL,
      "Fit latency, overhead and bandwidth of the machine to measured exchanges, and write its "
      "description"},
-    {OPT_LIST, "list", NULL, GROUP_REPRODUCE, NULL, "Name the published figures there are"},
+    {OPT_LIST, "list", NULL, GROUP_REPRODUCE | GROUP_LISTING, NULL,
+     "Name what comes with the program: workloads (pattern), published figures (reproduce)"},
+    {OPT_NAMES, "names", NULL, GROUP_LISTING, NULL, "With --list: their names only, one a line"},
 };
 
 const option_row_t *option_row(option_t id)

@@ -63,6 +63,49 @@ static void routing_spec(const config_t *config, char *text, size_t size)
              config->placement);
 }
 
+/* Ranks of the nodes that a workload supposes, where all ranks of a group share one; 0: none. */
+static size_t supposed_node(const config_t *config, const run_place_t *place)
+{
+    const size_t ranks =
+        moe_scenario_node_ranks(config->scenario, config->ep, place->ranks_per_node);
+    return ranks != place->ranks_per_node ? ranks : 0;
+}
+
+static void workload_record(const config_t *config, const run_place_t *place, json_t *routing)
+{
+    if (config->scenario == NULL) {
+        return;
+    }
+    json_object_set_new(routing, "workload", json_string(moe_scenario_name(config->scenario)));
+    json_object_set_new(routing, "workload_hash",
+                        moe_json_hash(moe_scenario_hash(config->scenario)));
+    size_t least, most;
+    config_tokens_range(config, &least, &most);
+    json_object_set_new(routing, "tokens_min", json_integer((json_int_t)least));
+    json_object_set_new(routing, "tokens_max", json_integer((json_int_t)most));
+    const size_t node = supposed_node(config, place);
+    if (node > 0) {
+        json_object_set_new(routing, "supposed_ranks_per_node", json_integer((json_int_t)node));
+    }
+}
+
+static void print_workload(FILE *out, const config_t *config, const run_place_t *place)
+{
+    const size_t cycle = moe_scenario_cycle(config->scenario, config->ep);
+    const size_t node = supposed_node(config, place);
+    fprintf(out, "workload  %s: %s\n", moe_scenario_name(config->scenario),
+            moe_scenario_isolates(config->scenario));
+    if (node > 0) {
+        fprintf(out,
+                "          all ranks of a group share a node: nodes of %zu ranks are SUPPOSED\n",
+                node);
+    }
+    if (cycle > 1 && config->steps == 1) {
+        fprintf(out, "          it repeats after %zu steps, and this is the first: --steps %zu\n",
+                cycle, cycle);
+    }
+}
+
 static json_t *routing_record(const config_t *config, const run_place_t *place,
                               const moe_census_report_t *report)
 {
@@ -81,6 +124,7 @@ static json_t *routing_record(const config_t *config, const run_place_t *place,
     if (published_gate(config, published, sizeof published)) {
         json_object_set_new(routing, "published_gate", json_string(published));
     }
+    workload_record(config, place, routing);
     return routing;
 }
 
@@ -98,7 +142,9 @@ static json_t *load_record(const moe_census_report_t *report)
 /* A gate sees the tokens of a chunk where there are chunks (the first is as large as any). */
 static size_t slots_of(const config_t *config)
 {
-    const size_t tokens = (config->tokens + config->chunks - 1) / config->chunks;
+    size_t least, most;
+    config_tokens_range(config, &least, &most);
+    const size_t tokens = (most + config->chunks - 1) / config->chunks;
     return moe_capacity_slots(tokens, config->model.experts, config->model.top_k,
                               config->capacity.factor, config->capacity.min);
 }
@@ -196,6 +242,42 @@ static void print_capacity(FILE *out, const config_t *config, const moe_census_r
     fprintf(out, "\n");
 }
 
+static void print_tokens(FILE *out, const config_t *config)
+{
+    size_t least, most;
+    config_tokens_range(config, &least, &most);
+    if (least < most) {
+        fprintf(out, "%zu to ", least);
+    }
+    fprintf(out, "%zu tokens a rank", most);
+}
+
+/* What differs from step to step. */
+static void print_routed(FILE *out, const config_t *config, const moe_census_report_t *report)
+{
+    const moe_model_t *m = &config->model;
+    fprintf(out,
+            "load      experts: max/mean %.2f, CV %.2f, Gini %.2f, hottest %.1f %%; "
+            "ranks: max/mean %.2f, CV %.2f\n"
+            "          auxiliary loss %.3g (even: %.3g), CV^2 of importance %.3g\n",
+            report->expert.max_over_mean, report->expert.cv, report->expert.gini,
+            100 * report->expert.hottest_share, report->rank.max_over_mean, report->rank.cv,
+            report->aux_loss, 1.0 / ((double)m->experts * (double)m->experts),
+            report->importance_cv2);
+    print_capacity(out, config, report);
+}
+
+void print_step(FILE *out, const config_t *config, const moe_census_report_t *report)
+{
+    if (!config->counts_steps) {
+        return;
+    }
+    fprintf(out, "\nSTEP %" PRIu32 " of %zu: ", config->step, config->steps);
+    print_tokens(out, config);
+    fprintf(out, ", hash %016" PRIx64 "\n", report->hash);
+    print_routed(out, config, report);
+}
+
 void print_heading(FILE *out, const config_t *config, const run_place_t *place,
                    const moe_census_report_t *report)
 {
@@ -208,8 +290,9 @@ void print_heading(FILE *out, const config_t *config, const run_place_t *place,
         m->name, m->hidden, m->experts, m->top_k, moe_model_moe_layers(m), m->layers,
         moe_dtype_name(config->dtype),
         moe_format_bytes((double)moe_row_bytes(config->dtype, m->hidden), row));
-    fprintf(out, "layout    %zu ranks (ep %zu, dp %zu), %zu a node; %zu tokens a rank",
-            place->ranks, config->ep, config->dp, place->ranks_per_node, config->tokens);
+    fprintf(out, "layout    %zu ranks (ep %zu, dp %zu), %zu a node; ", place->ranks, config->ep,
+            config->dp, place->ranks_per_node);
+    print_tokens(out, config);
     if (place->transport != NULL) {
         fprintf(out, "; %s on %s\n          %s", place->transport, place->device,
                 place->transport_version);
@@ -224,6 +307,8 @@ void print_heading(FILE *out, const config_t *config, const run_place_t *place,
                 "; %zu ranks routed, which stand for %zu: load figures "
                 "are theirs\n",
                 spec, config->routing.seed, place->routed, config->ep);
+    } else if (config->counts_steps) {
+        fprintf(out, "routing   %s, seed %" PRIu64 "\n", spec, config->routing.seed);
     } else {
         fprintf(out, "routing   %s, seed %" PRIu64 ", hash %016" PRIx64 "\n", spec,
                 config->routing.seed, report->hash);
@@ -232,15 +317,12 @@ void print_heading(FILE *out, const config_t *config, const run_place_t *place,
     if (published_gate(config, published, sizeof published)) {
         fprintf(out, "          (%s itself publishes the gate %s)\n", m->name, published);
     }
-    fprintf(out,
-            "load      experts: max/mean %.2f, CV %.2f, Gini %.2f, hottest %.1f %%; "
-            "ranks: max/mean %.2f, CV %.2f\n"
-            "          auxiliary loss %.3g (even: %.3g), CV^2 of importance %.3g\n",
-            report->expert.max_over_mean, report->expert.cv, report->expert.gini,
-            100 * report->expert.hottest_share, report->rank.max_over_mean, report->rank.cv,
-            report->aux_loss, 1.0 / ((double)m->experts * (double)m->experts),
-            report->importance_cv2);
-    print_capacity(out, config, report);
+    if (config->scenario != NULL) {
+        print_workload(out, config, place);
+    }
+    if (!config->counts_steps) {
+        print_routed(out, config, report);
+    }
 }
 
 void format_interval(char *text, size_t size, const moe_summary_t *summary, double scale,

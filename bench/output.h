@@ -29,6 +29,9 @@ json_t *run_record(const config_t *config, const run_place_t *place,
 /* The heading of a table: model, layout, routing, load, capacity. */
 void print_heading(FILE *out, const config_t *config, const run_place_t *place,
                    const moe_census_report_t *report);
+/* What belongs to the step at hand, where results are by step: a heading then leaves it out. Else
+ * nothing. */
+void print_step(FILE *out, const config_t *config, const moe_census_report_t *report);
 
 /* From whom to whom the rows of a phase travel, padding included. */
 moe_status_t write_matrix(moe_recorder_t *recorder, const char *style, const char *phase,

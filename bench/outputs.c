@@ -202,6 +202,7 @@ void add_identity(json_t *record, const moe_result_t *result)
         {"phase", "phase"},
         {"pass", "pass"},
         {"layer", "layer"},
+        {"step", "step"},
         {"bytes_per_pair", "bytes_per_pair"},
         {"from", "from"},
         {"to", "to"},

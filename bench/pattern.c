@@ -6,16 +6,22 @@
 #include "layers.h"
 #include "moe/system.h"
 #include "output.h"
+#include "steps.h"
+#include "workload_list.h"
 
 static const command_t command = {
     .name = "pattern",
     .summary = "realise and describe a pattern: load, capacity, bytes of every style",
     .help =
         "Routes the tokens of all ranks and prints the load of experts and ranks, drops, and the "
-        "bytes that each style would put on the wire. Runs in one process.\v"
+        "bytes that each style would put on the wire. Runs in one process. --list names the "
+        "workloads "
+        "that come with the program.\v"
         "  moe-a2a pattern --model mixtral-8x7b --ranks 8 --tokens 1024 --skew zipf:1.2 "
-        "--capacity-factor 1.25 --json -",
-    .groups = GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_OUTPUT | GROUP_PAIRS,
+        "--capacity-factor 1.25 --json -\n"
+        "  moe-a2a pattern --workload rotating --ranks 16 --steps 4",
+    .groups = GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_OUTPUT |
+              GROUP_PAIRS | GROUP_STEPS | GROUP_LISTING,
     .standard_style = "padded,padded-max,exact",
 };
 
@@ -39,6 +45,7 @@ typedef struct pattern {
     moe_census_t census;
     style_bytes_t *style; /* [styles] */
     size_t ranks_per_node;
+    steps_t *steps;
 } pattern_t;
 
 static void add_to_census(pattern_t *p, size_t g, size_t r, const moe_batch_t *batch)
@@ -228,48 +235,82 @@ static moe_status_t describe(pattern_t *p, moe_error_t *error)
     const run_place_t place = {.ranks = c->ep * c->dp, .ranks_per_node = p->ranks_per_node};
     moe_status_t status = moe_recorder_write(p->recorder, run_record(c, &place, &report), error);
     if (status == MOE_OK && p->table != NULL) {
-        print_heading(p->table, c, &place, &report);
+        if (c->step == 0) {
+            print_heading(p->table, c, &place, &report);
+        }
+        print_step(p->table, c, &report);
         print_columns(p->table);
     }
     for (size_t s = 0; status == MOE_OK && s < c->styles; s++) {
         status = describe_style(p, s, error);
+        if (status == MOE_OK) {
+            status = steps_add(p->steps, c, c->style[s]->name, NULL,
+                               (double)p->style[s].dispatch.bytes.wire +
+                                   (double)p->style[s].combine.bytes.wire,
+                               error);
+        }
     }
+    return status;
+}
+
+static void destroy_groups(pattern_t *p)
+{
+    for (size_t g = 0; p->group != NULL && g < p->config->dp; g++) {
+        layer_set_destroy(&p->group[g]);
+    }
+    for (size_t s = 0; p->style != NULL && s < p->config->styles; s++) {
+        moe_flow_destroy(&p->style[s].dispatch);
+        moe_flow_destroy(&p->style[s].combine);
+    }
+    free(p->style);
+    free(p->group);
+    free(p->count_max);
+    moe_census_destroy(&p->census);
+}
+
+static moe_status_t run_step(config_t *config, FILE *table, moe_recorder_t *recorder,
+                             steps_t *steps, moe_error_t *error)
+{
+    pattern_t p = {.config = config, .table = table, .recorder = recorder, .steps = steps};
+    p.ranks_per_node = config->ranks_per_node > 0 ? config->ranks_per_node
+                       : config->ranks < 8        ? config->ranks
+                                                  : 8;
+    moe_status_t status = route_all(&p, error);
+    if (status == MOE_OK) {
+        status = describe(&p, error);
+    }
+    destroy_groups(&p);
     return status;
 }
 
 static moe_status_t run_pattern(config_t *config, moe_error_t *error)
 {
-    pattern_t p = {.config = config};
+    moe_recorder_t *recorder = NULL;
+    steps_t steps = {.figure = "wire_bytes", .title = "wire bytes of dispatch and combine"};
+    if (config->options.given[OPT_NAMES] && !config->options.given[OPT_LIST]) {
+        return moe_fail(error, MOE_BAD_INPUT, "--names: goes with --list");
+    }
+    if (config->options.given[OPT_LIST]) {
+        return workload_list(config, error);
+    }
     moe_status_t status = config_lay_out(config, config->ranks, error);
     if (status == MOE_OK) {
         status = moe_recorder_create(config->options.value[OPT_JSON],
-                                     config->options.value[OPT_CSV], &p.recorder, error);
+                                     config->options.value[OPT_CSV], &recorder, error);
     }
     if (status != MOE_OK) {
         return status;
     }
-    p.ranks_per_node = config->ranks_per_node > 0 ? config->ranks_per_node
-                       : config->ranks < 8        ? config->ranks
-                                                  : 8;
-    if (!config->quiet) {
-        p.table = config->stdout_taken ? stderr : stdout;
+    FILE *table = config->quiet ? NULL : config->stdout_taken ? stderr : stdout;
+    for (size_t s = 0; status == MOE_OK && s < config->steps; s++) {
+        steps_begin(config, s, recorder);
+        status = run_step(config, table, recorder, &steps, error);
     }
-    status = route_all(&p, error);
     if (status == MOE_OK) {
-        status = describe(&p, error);
+        status = steps_report(&steps, config, table, recorder, error);
     }
-    for (size_t g = 0; p.group != NULL && g < config->dp; g++) {
-        layer_set_destroy(&p.group[g]);
-    }
-    for (size_t s = 0; p.style != NULL && s < config->styles; s++) {
-        moe_flow_destroy(&p.style[s].dispatch);
-        moe_flow_destroy(&p.style[s].combine);
-    }
-    free(p.style);
-    free(p.group);
-    free(p.count_max);
-    moe_census_destroy(&p.census);
-    moe_recorder_destroy(p.recorder);
+    steps_destroy(&steps);
+    moe_recorder_destroy(recorder);
     return status;
 }
 

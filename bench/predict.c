@@ -173,6 +173,7 @@ static moe_status_t over_points(prediction_t *p, const config_t *config, bool ch
         if (status == MOE_OK && !check_only) {
             status = predict_point(p, &point, p->sweep->word[i], error);
         }
+        config_destroy(&point);
     }
     free(argv);
     return status;

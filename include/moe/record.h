@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "moe/measure.h"
 #include "moe/status.h"
@@ -28,6 +29,9 @@ moe_status_t moe_recorder_create(const char *json_path, const char *csv_path, mo
  * their kind (a header line where the kind changes; lists are joined by ";"). MOE_FAILED where writing fails. A NULL
  * recorder accepts and drops everything. */
 moe_status_t moe_recorder_write(moe_recorder_t *recorder, json_t *record, moe_error_t *error);
+/* From now on every record carries this `step`; MOE_NO_STEP: none, as at first. */
+#define MOE_NO_STEP SIZE_MAX
+void moe_recorder_set_step(moe_recorder_t *recorder, size_t step);
 void moe_recorder_destroy(moe_recorder_t *recorder);
 
 /* ---- Parts of records ---- */

@@ -2,7 +2,8 @@
  *
  * Everything is drawn from Philox4x32-10 (Salmon et al., SC'11; Random123) keyed by the seed and
  * counted by (token, layer, step, purpose), so a token's choices depend on (spec, layer, step, global
- * token number) and on nothing else: not on the number of ranks, threads or calls. */
+ * token number) and on nothing else: not on the number of ranks, threads or calls. With a scenario they
+ * depend on the rank that holds the token too, and on the placement that it speaks of. */
 #ifndef MOE_ROUTING_H
 #define MOE_ROUTING_H
 
@@ -81,6 +82,9 @@ const char *moe_gate_summary(const moe_gate_ops_t *gate);
 
 /* ---- Routing of one layer ---- */
 
+typedef struct moe_scenario moe_scenario_t;   /* moe/scenario.h */
+typedef struct moe_placement moe_placement_t; /* below */
+
 typedef struct moe_routing_spec {
     size_t experts; /* E */
     size_t top_k;   /* K <= E */
@@ -90,6 +94,11 @@ typedef struct moe_routing_spec {
     const moe_gate_ops_t *gate;
     moe_skew_t skew;
     uint64_t seed;
+    /* A scenario stands in place of the skew: popularity may then depend on the rank that holds a
+     * token and on the step. All borrowed; NULL and 0 without one. */
+    const moe_scenario_t *scenario;
+    const moe_placement_t *home; /* the placement whose ranks the scenario speaks of */
+    size_t ranks_per_node;       /* 0: all ranks share a node */
 } moe_routing_spec_t;
 
 /* Refuses impossible specs (K > E, switch with K != 1, gshard with K != 2, group-limited with
@@ -118,12 +127,22 @@ moe_status_t moe_router_create(const moe_routing_spec_t *spec, size_t layer, moe
 void moe_router_destroy(moe_router_t *router);
 const moe_routing_spec_t *moe_router_spec(const moe_router_t *router);
 size_t moe_router_layer(const moe_router_t *router);
-/* [experts], sums to 1: the popularity of each expert in this layer. */
+/* [experts], sums to 1: the popularity of each expert in this layer (with a scenario: for the tokens
+ * that the router is of, see moe_router_open()). */
 const double *moe_router_popularity(const moe_router_t *router);
 
-/* Fills `table` (made for tokens and top_k) for tokens first_token ... of step `step`. */
-void moe_router_route(const moe_router_t *router, uint32_t step, uint64_t first_token,
-                      moe_table_t *table);
+/* With a scenario tokens of different ranks and steps differ: the router of the tokens that rank
+ * `source` of the group holds at a step. Made from `router`, which must outlive it, and closed by the
+ * caller; where all tokens are alike it is `router` itself. moe_router_create() gives that of rank
+ * 0 at step 0. */
+moe_status_t moe_router_open(const moe_router_t *router, uint32_t step, size_t source,
+                             const moe_router_t **out, moe_error_t *error);
+void moe_router_close(const moe_router_t *router, const moe_router_t *opened); /* NULL is allowed */
+
+/* Fills `table` (made for tokens and top_k) for tokens first_token ... of step `step`: all tokens that
+ * one rank holds, where the gate looks at all of them together. */
+moe_status_t moe_router_route(const moe_router_t *router, uint32_t step, uint64_t first_token,
+                              moe_table_t *table, moe_error_t *error);
 
 /* The whole gate distribution of one token, probability[experts], sums to 1, consistent with what
  * moe_router_route() chose for it (chosen experts are the most probable; with group-limited, of the
@@ -137,13 +156,13 @@ uint64_t moe_table_hash(const moe_table_t *table, size_t layer, uint32_t step);
 
 /* ---- Placement of experts on ranks ---- */
 
-typedef struct moe_placement {
+struct moe_placement {
     size_t experts, ranks;
     int32_t *rank_of;  /* [experts] */
     int32_t *local_of; /* [experts] number of the expert among those of its rank */
     size_t *first; /* [ranks + 1] rank r holds expert_at[first[r]] ... expert_at[first[r+1] - 1] */
     int32_t *expert_at; /* [experts] ascending within a rank */
-} moe_placement_t;
+};
 
 /* "block" (the first experts % ranks ranks hold one more), "round-robin", or the name of a file: one
  * rank per expert, in order of experts, separated by white space; # starts a comment. */
@@ -173,7 +192,7 @@ typedef struct moe_gate_sums {
 } moe_gate_sums_t;
 moe_status_t moe_gate_sums_create(size_t experts, moe_gate_sums_t *out, moe_error_t *error);
 void moe_gate_sums_destroy(moe_gate_sums_t *sums);
-/* Adds every stride-th token of the table (stride 1: all). */
+/* Adds every stride-th token of the table (stride 1: all). router: as the table was routed with. */
 void moe_gate_sums_add(moe_gate_sums_t *sums, const moe_router_t *router, uint32_t step,
                        const moe_table_t *table, size_t stride);
 /* l_aux = (1/E) * sum_e (c_e/S) * m_e, m_e = mean gate probability (GShard, arXiv 2006.16668). */

@@ -53,6 +53,8 @@ typedef struct moe_workload {
 } moe_workload_t;
 
 typedef struct moe_batch {
+    const moe_router_t *router;      /* of these tokens; closed with the batch */
+    const moe_router_t *opened_from; /* the workload's: borrowed */
     moe_table_t table;
     uint8_t *kept;    /* [tokens][top_k] 1: sent and computed; 0: over capacity, or no expert */
     size_t *selected; /* [experts] selections before drops */

@@ -7,6 +7,7 @@
 struct moe_recorder {
     moe_sink_t json, csv;
     const moe_csv_kind_t *csv_kind; /* of the last line written by this run; NULL: none yet */
+    size_t step;                    /* MOE_NO_STEP: records have none */
 };
 
 moe_status_t moe_recorder_create(const char *json_path, const char *csv_path, moe_recorder_t **out,
@@ -15,6 +16,7 @@ moe_status_t moe_recorder_create(const char *json_path, const char *csv_path, mo
     moe_recorder_t *recorder = calloc(1, sizeof *recorder);
     if (recorder == NULL)
         return moe_fail(error, MOE_FAILED, "the writer of records: out of memory");
+    recorder->step = MOE_NO_STEP;
     moe_status_t status = moe_sink_open("--json", json_path, &recorder->json, error);
     if (status != MOE_OK)
         goto destroy;
@@ -66,6 +68,8 @@ moe_status_t moe_recorder_write(moe_recorder_t *recorder, json_t *record, moe_er
         goto release;
     if (record == NULL)
         return moe_fail(error, MOE_FAILED, "a record could not be made: out of memory");
+    if (recorder->step != MOE_NO_STEP)
+        json_object_set_new(record, "step", json_integer((json_int_t)recorder->step));
     if (recorder->json.stream != NULL)
         status = write_json(&recorder->json, record, error);
     if (status == MOE_OK && recorder->csv.stream != NULL)
@@ -73,6 +77,12 @@ moe_status_t moe_recorder_write(moe_recorder_t *recorder, json_t *record, moe_er
 release:
     json_decref(record);
     return status;
+}
+
+void moe_recorder_set_step(moe_recorder_t *recorder, size_t step)
+{
+    if (recorder != NULL)
+        recorder->step = step;
 }
 
 void moe_recorder_destroy(moe_recorder_t *recorder)

@@ -15,8 +15,8 @@ struct moe_gate_ops {
     size_t top_k;       /* the one K that it is defined for; 0: any */
     bool limits_groups; /* a token chooses from topk_group of n_group groups */
     /* As moe_router_route() and moe_router_probabilities(). */
-    void (*route)(const moe_router_t *router, uint32_t step, uint64_t first_token,
-                  moe_table_t *table);
+    moe_status_t (*route)(const moe_router_t *router, uint32_t step, uint64_t first_token,
+                          moe_table_t *table, moe_error_t *error);
     void (*probabilities)(const moe_router_t *router, uint32_t step, uint64_t token,
                           double *probability);
 };

@@ -44,9 +44,10 @@ static void choose_experts(const moe_routing_spec_t *spec, const double *logit,
     }
 }
 
-static void route(const moe_router_t *router, uint32_t step, uint64_t first_token,
-                  moe_table_t *table)
+static moe_status_t route(const moe_router_t *router, uint32_t step, uint64_t first_token,
+                          moe_table_t *table, moe_error_t *error)
 {
+    (void)error;
     const moe_routing_spec_t *spec = &router->spec;
     double logit[MOE_MAX_EXPERTS], chosen[MOE_MAX_TOP_K];
     int32_t group[MOE_MAX_GROUPS];
@@ -56,6 +57,7 @@ static void route(const moe_router_t *router, uint32_t step, uint64_t first_toke
         choose_experts(spec, logit, group, &table->expert[t * spec->top_k], chosen);
         moe_perturbed_weights(spec->top_k, chosen, &table->weight[t * spec->top_k]);
     }
+    return MOE_OK;
 }
 
 /* Of all experts, not of the groups kept only: the balance loss of both papers takes it so. */

@@ -6,9 +6,10 @@ enum { FIRST, SECOND, TOP_K };
 
 /* Random routing: the second expert is kept with probability min(1, 2 g2), where g1 + g2 = 1
  * (GShard, algorithm 1). The first keeps its weight. */
-static void route(const moe_router_t *router, uint32_t step, uint64_t first_token,
-                  moe_table_t *table)
+static moe_status_t route(const moe_router_t *router, uint32_t step, uint64_t first_token,
+                          moe_table_t *table, moe_error_t *error)
 {
+    (void)error;
     for (size_t t = 0; t < table->tokens; t++) {
         const uint64_t token = first_token + t;
         int32_t *expert = &table->expert[t * TOP_K];
@@ -24,6 +25,7 @@ static void route(const moe_router_t *router, uint32_t step, uint64_t first_toke
             weight[SECOND] = 0;
         }
     }
+    return MOE_OK;
 }
 
 static void probabilities(const moe_router_t *router, uint32_t step, uint64_t token,

@@ -27,15 +27,17 @@ static void noisy(const moe_router_t *router, uint32_t step, uint64_t token, siz
     }
 }
 
-static void route(const moe_router_t *router, uint32_t step, uint64_t first_token,
-                  moe_table_t *table)
+static moe_status_t route(const moe_router_t *router, uint32_t step, uint64_t first_token,
+                          moe_table_t *table, moe_error_t *error)
 {
+    (void)error;
     const size_t top_k = router->spec.top_k;
     for (size_t t = 0; t < table->tokens; t++) {
         double logit[MOE_MAX_TOP_K];
         moe_perturbed_top(router, step, first_token + t, noisy, &table->expert[t * top_k], logit);
         moe_perturbed_weights(top_k, logit, &table->weight[t * top_k]);
     }
+    return MOE_OK;
 }
 
 static void probabilities(const moe_router_t *router, uint32_t step, uint64_t token,

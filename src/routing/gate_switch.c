@@ -20,9 +20,10 @@ static void jittered(const moe_router_t *router, uint32_t step, uint64_t token, 
 }
 
 /* The weight is the softmax probability over all experts. */
-static void route(const moe_router_t *router, uint32_t step, uint64_t first_token,
-                  moe_table_t *table)
+static moe_status_t route(const moe_router_t *router, uint32_t step, uint64_t first_token,
+                          moe_table_t *table, moe_error_t *error)
 {
+    (void)error;
     for (size_t t = 0; t < table->tokens; t++) {
         double logit;
         const double total =
@@ -30,6 +31,7 @@ static void route(const moe_router_t *router, uint32_t step, uint64_t first_toke
         const double probability = moe_real_exp(logit) / total;
         table->weight[t] = (float)floor(probability * MOE_WEIGHT_ONE + 0.5) / MOE_WEIGHT_ONE;
     }
+    return MOE_OK;
 }
 
 static void probabilities(const moe_router_t *router, uint32_t step, uint64_t token,

@@ -1,5 +1,6 @@
 #include "router.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "balanced.h"
@@ -7,6 +8,7 @@
 #include "moe/system.h"
 #include "popularity.h"
 #include "real.h"
+#include "scenario.h"
 
 /* Of gates that limit groups. */
 static moe_status_t check_groups(const moe_routing_spec_t *spec, moe_error_t *error)
@@ -72,8 +74,43 @@ static moe_status_t fill_popularity(moe_router_t *router, const uint64_t *units,
     router->log_popularity = logarithm;
     for (size_t e = 0; status == MOE_OK && e < experts; e++) {
         router->popularity[e] = (double)units[e] / (double)MOE_MASS;
-        router->log_popularity[e] = moe_real_log(router->popularity[e]);
+        router->log_popularity[e] = units[e] > 0 ? moe_real_log(router->popularity[e]) : -INFINITY;
     }
+    return status;
+}
+
+/* A router of the same spec and layer, with units[experts] as its popularity. */
+static moe_status_t make_router(const moe_routing_spec_t *spec, size_t layer, const uint64_t *units,
+                                moe_router_t **out, moe_error_t *error)
+{
+    void *memory = NULL;
+    moe_status_t status = moe_alloc("router", 1, sizeof(moe_router_t), &memory, error);
+    if (status != MOE_OK)
+        return status;
+    moe_router_t *router = memory;
+    router->spec = *spec;
+    router->layer = layer;
+    status = fill_popularity(router, units, error);
+    if (status == MOE_OK)
+        status = moe_draw_create(units, spec->experts, &router->draw, error);
+    if (status == MOE_OK)
+        *out = router;
+    else
+        moe_router_destroy(router);
+    return status;
+}
+
+/* By the scenario, for the tokens of one rank and step. */
+static moe_status_t make_for_source(const moe_routing_spec_t *spec, size_t layer, uint32_t step,
+                                    size_t source, moe_router_t **out, moe_error_t *error)
+{
+    void *units = NULL;
+    moe_status_t status = moe_alloc("popularity", spec->experts, sizeof(uint64_t), &units, error);
+    if (status == MOE_OK)
+        status = moe_scenario_units(spec, layer, step, source, units, error);
+    if (status == MOE_OK)
+        status = make_router(spec, layer, units, out, error);
+    free(units);
     return status;
 }
 
@@ -86,25 +123,34 @@ moe_status_t moe_router_create(const moe_routing_spec_t *spec, size_t layer, moe
     if (layer >= MOE_MAX_LAYERS)
         return moe_fail(error, MOE_BAD_INPUT, "layer %zu: the last is %d", layer,
                         MOE_MAX_LAYERS - 1);
-    void *memory = NULL;
+    if (spec->scenario != NULL)
+        return make_for_source(spec, layer, 0, 0, out, error);
     uint64_t *units = NULL;
-    status = moe_alloc("router", 1, sizeof(moe_router_t), &memory, error);
-    if (status != MOE_OK)
-        return status;
-    moe_router_t *router = memory;
-    router->spec = *spec;
-    router->layer = layer;
     status = moe_popularity_create(spec, layer, &units, error);
     if (status == MOE_OK)
-        status = fill_popularity(router, units, error);
-    if (status == MOE_OK)
-        status = moe_draw_create(units, spec->experts, &router->draw, error);
+        status = make_router(spec, layer, units, out, error);
     free(units);
-    if (status == MOE_OK)
-        *out = router;
-    else
-        moe_router_destroy(router);
     return status;
+}
+
+moe_status_t moe_router_open(const moe_router_t *router, uint32_t step, size_t source,
+                             const moe_router_t **out, moe_error_t *error)
+{
+    const moe_scenario_t *scenario = router->spec.scenario;
+    *out = router;
+    if (scenario == NULL || !moe_scenario_varies(scenario))
+        return MOE_OK;
+    moe_router_t *own = NULL;
+    const moe_status_t status =
+        make_for_source(&router->spec, router->layer, step, source, &own, error);
+    *out = own;
+    return status;
+}
+
+void moe_router_close(const moe_router_t *router, const moe_router_t *opened)
+{
+    if (opened != router)
+        moe_router_destroy((moe_router_t *)opened);
 }
 
 void moe_router_destroy(moe_router_t *router)
@@ -134,17 +180,18 @@ const double *moe_router_popularity(const moe_router_t *router)
 
 static bool takes_turns(const moe_router_t *router)
 {
-    return moe_distribution_at(router->spec.skew.kind)->takes_turns;
+    return router->spec.scenario == NULL &&
+           moe_distribution_at(router->spec.skew.kind)->takes_turns;
 }
 
-void moe_router_route(const moe_router_t *router, uint32_t step, uint64_t first_token,
-                      moe_table_t *table)
+moe_status_t moe_router_route(const moe_router_t *router, uint32_t step, uint64_t first_token,
+                              moe_table_t *table, moe_error_t *error)
 {
     table->first_token = first_token;
-    if (takes_turns(router))
-        moe_balanced_route(router, step, first_token, table);
-    else
-        router->spec.gate->route(router, step, first_token, table);
+    if (!takes_turns(router))
+        return router->spec.gate->route(router, step, first_token, table, error);
+    moe_balanced_route(router, step, first_token, table);
+    return MOE_OK;
 }
 
 void moe_router_probabilities(const moe_router_t *router, uint32_t step, uint64_t token,

@@ -57,7 +57,14 @@ static moe_status_t route(moe_batch_t *batch, const moe_workload_t *workload, si
     if (status != MOE_OK) {
         return status;
     }
-    moe_router_route(workload->router, workload->step, workload->first_token[rank], &batch->table);
+    status = moe_router_open(workload->router, workload->step, rank, &batch->router, error);
+    if (status == MOE_OK) {
+        status = moe_router_route(batch->router, workload->step, workload->first_token[rank],
+                                  &batch->table, error);
+    }
+    if (status != MOE_OK) {
+        return status;
+    }
     count_selected(batch);
     const moe_capacity_spec_t *capacity = &workload->capacity;
     if (capacity->factor > 0) {
@@ -88,6 +95,7 @@ moe_status_t moe_batch_create(const moe_workload_t *workload, size_t rank, moe_b
     if (status != MOE_OK) {
         return status;
     }
+    batch->opened_from = workload->router;
     status = route(batch, workload, rank, error);
     if (status != MOE_OK) {
         moe_batch_destroy(batch);
@@ -102,6 +110,7 @@ void moe_batch_destroy(moe_batch_t *batch)
     if (batch == NULL) {
         return;
     }
+    moe_router_close(batch->opened_from, batch->router);
     moe_table_destroy(&batch->table);
     free(batch->kept);
     free(batch->selected);

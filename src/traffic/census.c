@@ -54,7 +54,8 @@ void moe_census_add(moe_census_t *census, const moe_workload_t *workload, const 
     total[SUM_HASH] +=
         moe_table_hash(&batch->table, moe_router_layer(workload->router), workload->step);
     total[SUM_SLOTS] += sizes.slots * census->experts;
-    moe_gate_sums_add(&census->gates, workload->router, workload->step, &batch->table, stride);
+    const moe_router_t *router = batch->router != NULL ? batch->router : workload->router;
+    moe_gate_sums_add(&census->gates, router, workload->step, &batch->table, stride);
 }
 
 void moe_census_summarise(const moe_census_t *census, moe_census_report_t *out)

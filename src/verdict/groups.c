@@ -34,6 +34,8 @@ static const struct key_field {
     {"run.capacity.drop", ROUTED},
     {"run.routing.spec", ROUTED},
     {"run.routing.seed", ROUTED},
+    {"run.routing.workload_hash", ROUTED},
+    {"step", ROUTED},
     {"run.routing.hash", ROUTED},
     {"style", ROUTED},
     {"algorithm", EXCHANGE | ITERATION},
@@ -79,7 +81,8 @@ static unsigned kind_of(const moe_result_t *result)
 
 static bool same_exchange(const moe_result_t *a, const moe_result_t *b)
 {
-    static const char *const paths[] = {"record", "style", "algorithm", "layer", "bytes_per_pair"};
+    static const char *const paths[] = {"record", "style", "algorithm",
+                                        "layer",  "step",  "bytes_per_pair"};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         const json_t *x = moe_result_at(a, paths[i]), *y = moe_result_at(b, paths[i]);
         if ((x == NULL) != (y == NULL) || (x != NULL && !json_equal(x, y)))

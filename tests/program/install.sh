@@ -48,6 +48,8 @@ if tools/find-python matplotlib jinja2 >/dev/null 2>&1; then
 else
     skip "no Python with matplotlib and jinja2" "and found where the prefix was moved to"
 fi
+finds_workloads() { "$installed/bin/moe-a2a" pattern --list --names | grep -qx incast; }
+check "so are workloads" holds share/moe-a2a/patterns/workloads/incast.json and finds_workloads
 check "the package file names the prefix without DESTDIR" grep -qx "prefix=$prefix" "$installed/lib/pkgconfig/moe-a2a.pc"
 nothing_outside() { ! files | grep -v "^\.$prefix/\(bin\|lib\|include/moe\|share/doc/moe-a2a\|share/moe-a2a\)/"; }
 check "nothing lies elsewhere" nothing_outside

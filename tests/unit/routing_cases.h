@@ -40,7 +40,7 @@ static inline moe_table_t make_table(const moe_router_t *router, uint32_t step, 
     moe_table_t table;
     assert_int_equal(moe_table_create(tokens, moe_router_spec(router)->top_k, &table, NULL),
                      MOE_OK);
-    moe_router_route(router, step, first, &table);
+    assert_int_equal(moe_router_route(router, step, first, &table, NULL), MOE_OK);
     return table;
 }
 

@@ -258,17 +258,17 @@ static void test_a_full_disk_is_seen_in_the_middle_of_a_long_record(void **state
 #define EXCHANGE_HEADER                                                                            \
     "record,style,algorithm,phase,layer,reps,warmup,converged,median_us,ci_low_us,ci_high_us,"     \
     "min_us,p95_us,p99_us,slowest_rank,algbw_GBps,busbw_GBps,bound_us,efficiency,bytes_useful,"    \
-    "bytes_logical,bytes_wire,bytes_padding,errors,bytes_per_pair\n"
+    "bytes_logical,bytes_wire,bytes_padding,errors,bytes_per_pair,step\n"
 #define ITERATION_HEADER                                                                           \
     "record,style,algorithm,pass,layers,reps,warmup,converged,slowest_rank,time_ms_iteration,"     \
     "time_ms_compute,time_ms_metadata,time_ms_permute,time_ms_dispatch,time_ms_combine,"           \
     "time_ms_allreduce,max_ms_iteration,max_ms_compute,max_ms_metadata,max_ms_permute,"            \
     "max_ms_dispatch,max_ms_combine,max_ms_allreduce,max_ms_compute_only,share_a2a,share_serial,"  \
     "share_exposed,ci_a2a_low,ci_a2a_high,ci_serial_low,ci_serial_high,ci_exposed_low,"            \
-    "ci_exposed_high,extrapolated_from_layers\n"
+    "ci_exposed_high,extrapolated_from_layers,step\n"
 #define TRAFFIC_HEADER                                                                             \
     "record,style,phase,bytes_useful,bytes_logical,bytes_wire,bytes_padding,tiers_self,"           \
-    "tiers_intra_node,tiers_inter_node,busiest_rank,metadata_bytes\n"
+    "tiers_intra_node,tiers_inter_node,busiest_rank,metadata_bytes,step\n"
 
 static void test_csv_flattens_records_under_the_columns_of_their_kind(void **state)
 {
@@ -278,11 +278,11 @@ static void test_csv_flattens_records_under_the_columns_of_their_kind(void **sta
                  "{\"record\":\"exchange\",\"style\":\"padded\",\"algorithm\":\"native\","
                  "\"phase\":\"dispatch\",\"layer\":3,\"reps\":30,\"warmup\":5,\"converged\":true,"
                  "\"median_us\":12.345,\"min_us\":11.0,\"slowest_rank\":2,\"algbw_GBps\":1.5,"
-                 "\"unknown\":\"field\",\"errors\":0,"
+                 "\"unknown\":\"field\",\"errors\":0,\"step\":4,"
                  "\"bytes\":{\"useful\":1,\"logical\":2,\"wire\":9007199254740993,\"padding\":0}}");
     assert_holds(files->csv, EXCHANGE_HEADER
                  "exchange,padded,native,dispatch,3,30,5,true,12.345,,,11,,,2,1.5,,,,1,2,"
-                 "9007199254740993,0,0,\n");
+                 "9007199254740993,0,0,,4\n");
     moe_recorder_destroy(recorder);
 }
 
@@ -301,7 +301,7 @@ static void test_csv_has_every_figure_of_an_iteration(void **state)
         "\"ci\":{\"a2a_low\":0.29,\"a2a_high\":0.31},\"extrapolated_from_layers\":2}");
     assert_holds(files->csv, ITERATION_HEADER
                  "iteration,exact,linear,training,16,40,3,false,1,10.5,6,0.5,1,1.25,1.5,0.25,"
-                 "11,,,,,,,6.5,0.3,0.4,-0.01,0.29,0.31,,,,,2\n");
+                 "11,,,,,,,6.5,0.3,0.4,-0.01,0.29,0.31,,,,,2,\n");
     moe_recorder_destroy(recorder);
 }
 
@@ -319,10 +319,10 @@ static void test_csv_repeats_the_header_where_the_kind_changes(void **state)
     write_record(recorder, "{\"record\":\"exchange\",\"style\":\"exact\"}");
     moe_recorder_destroy(recorder);
     assert_holds(files->csv,
-                 TRAFFIC_HEADER "traffic,exact,,,,,,,,,,\n"
-                                "traffic,padded,,,,,,,,,,\n" EXCHANGE_HEADER
-                                "exchange,exact,,,,,,,,,,,,,,,,,,,,,,,\n" EXCHANGE_HEADER
-                                "exchange,exact,,,,,,,,,,,,,,,,,,,,,,,\n");
+                 TRAFFIC_HEADER "traffic,exact,,,,,,,,,,,\n"
+                                "traffic,padded,,,,,,,,,,,\n" EXCHANGE_HEADER
+                                "exchange,exact,,,,,,,,,,,,,,,,,,,,,,,,\n" EXCHANGE_HEADER
+                                "exchange,exact,,,,,,,,,,,,,,,,,,,,,,,,\n");
 }
 
 static void test_csv_has_pairs_and_who_stands_out(void **state)
@@ -349,8 +349,23 @@ static void test_csv_quotes_as_rfc_4180_says(void **state)
                            "\"busiest_rank\":\"two\\nlines\",\"metadata_bytes\":null,"
                            "\"bytes\":7,\"tiers\":{\"self\":{\"deep\":1}}}");
     assert_holds(files->csv,
-                 TRAFFIC_HEADER "traffic,\"a,b\",\"say \"\"x\"\"\",,,,,,,,\"two\nlines\",\n");
+                 TRAFFIC_HEADER "traffic,\"a,b\",\"say \"\"x\"\"\",,,,,,,,\"two\nlines\",,\n");
     moe_recorder_destroy(recorder);
+}
+
+static void test_records_carry_the_step_at_hand_and_no_other(void **state)
+{
+    const files_t *files = *state;
+    moe_recorder_t *recorder = recorder_for(files->json, NULL);
+    write_record(recorder, "{\"record\":\"rank\"}");
+    moe_recorder_set_step(recorder, 3);
+    write_record(recorder, "{\"record\":\"rank\"}");
+    moe_recorder_set_step(recorder, MOE_NO_STEP);
+    write_record(recorder, "{\"record\":\"rank\"}");
+    moe_recorder_destroy(recorder);
+    moe_recorder_set_step(NULL, 1); /* ranks without a recorder */
+    assert_holds(files->json, "{\"record\":\"rank\"}\n{\"record\":\"rank\",\"step\":3}\n"
+                              "{\"record\":\"rank\"}\n");
 }
 
 static void test_a_record_without_a_kind_stays_out_of_csv(void **state)
@@ -506,6 +521,7 @@ int main(void)
         WITH_FILES(test_csv_repeats_the_header_where_the_kind_changes),
         WITH_FILES(test_csv_has_pairs_and_who_stands_out),
         WITH_FILES(test_csv_quotes_as_rfc_4180_says),
+        WITH_FILES(test_records_carry_the_step_at_hand_and_no_other),
         WITH_FILES(test_a_record_without_a_kind_stays_out_of_csv),
         cmocka_unit_test(test_bytes_and_tiers_are_whole_numbers),
         cmocka_unit_test(test_a_saturated_count_does_not_turn_negative),
