@@ -95,6 +95,8 @@ moe_status_t config_read_overlap(config_t *config, moe_error_t *error);
 /* Tokens that a rank of a group holds at the step at hand; at most config->tokens. */
 size_t config_tokens_of(const config_t *config, size_t rank);
 void config_tokens_range(const config_t *config, size_t *least, size_t *most);
+/* Host bytes of routing a rank's tokens, at most; SIZE_MAX past the range. */
+size_t config_batch_bytes(const config_t *config);
 /* The size after `size`; false behind the last. */
 bool config_next_size(const config_t *config, size_t size, size_t *out);
 

@@ -1,6 +1,7 @@
 /* Options of routing: gate, skew, placement, seed. */
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "config.h"
 #include "moe/system.h"
@@ -15,6 +16,9 @@ static moe_status_t read_gate(config_t *c, moe_error_t *error)
     const char *name = config_given(c, OPT_GATE);
     if (name != NULL) {
         return config_name_option(OPT_GATE, moe_gate_find(name, gate, error), error);
+    }
+    if (strncmp(c->model.gate, "sigmoid", strlen("sigmoid")) == 0) {
+        return moe_gate_find("sigmoid", gate, error);
     }
     if (c->model.n_group > 0) {
         return moe_gate_find("group-limited", gate, error);
@@ -83,6 +87,14 @@ void config_tokens_range(const config_t *config, size_t *least, size_t *most)
         *least = held < *least ? held : *least;
         *most = held > *most ? held : *most;
     }
+}
+
+size_t config_batch_bytes(const config_t *config)
+{
+    const moe_routing_spec_t *spec = &config->routing;
+    size_t bytes = moe_batch_bytes(config->tokens, moe_routing_slots(spec), spec->experts);
+    return __builtin_add_overflow(bytes, moe_routing_bytes(spec, config->tokens), &bytes) ? SIZE_MAX
+                                                                                          : bytes;
 }
 
 moe_status_t config_read_routing(config_t *c, moe_error_t *error)

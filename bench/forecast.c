@@ -72,7 +72,7 @@ static moe_status_t check_memory(const config_t *c, size_t layers, moe_error_t *
     char need[16], have[16];
     const double ranks = (double)c->ep;
     const double counted = ranks <= MOE_MOST_COUNTED ? ranks * ranks * 8 * sizeof(float) : 0;
-    const double bytes = (double)moe_batch_bytes(c->tokens, c->model.top_k, c->model.experts) +
+    const double bytes = (double)config_batch_bytes(c) +
                          (double)layers * (counted + ranks * 12 * sizeof(double)) +
                          ranks * 64 * sizeof(double);
     const double available = (double)moe_memory_available();

@@ -232,9 +232,7 @@ moe_status_t layer_set_fits(const layer_set_t *set, world_t *world, moe_error_t 
     if (status != MOE_OK) {
         return status;
     }
-    status =
-        world_fits(world, "routing tables",
-                   moe_batch_bytes(c->tokens, c->model.top_k, c->model.experts), "--tokens", error);
+    status = world_fits(world, "routing tables", config_batch_bytes(c), "--tokens", error);
     for (size_t s = 0; status == MOE_OK && s < c->styles; s++) {
         char what[64];
         size_t bytes = 0;

@@ -14,7 +14,7 @@ static const option_row_t rows[OPTIONS] = {
     {OPT_EXPERTS, "experts", "N", GROUP_MODEL, NULL, "Routed experts of a MoE layer"},
     {OPT_TOP_K, "top-k", "N", GROUP_MODEL, NULL, "Experts that a token chooses"},
     {OPT_N_GROUP, "n-group", "N", GROUP_MODEL, NULL,
-     "Groups of consecutive experts, for the gate group-limited; 0: none"},
+     "Groups of consecutive experts, for the gates group-limited and sigmoid; 0: none"},
     {OPT_TOPK_GROUP, "topk-group", "N", GROUP_MODEL, NULL, "Of these, how many a token may use"},
     {OPT_LAYERS, "layers", "N", GROUP_MODEL, NULL, "Layers of the model, dense ones included"},
     {OPT_FIRST_DENSE, "first-dense", "N", GROUP_MODEL, NULL,
@@ -33,8 +33,8 @@ static const option_row_t rows[OPTIONS] = {
     {OPT_DROP, "drop", "HOW", GROUP_MODEL, "position",
      "Who goes over capacity: position (the last to come), probability (the lightest), random"},
     {OPT_GATE, "gate", "NAME", GROUP_ROUTING, NULL,
-     "softmax, switch, gshard, noisy, group-limited (needs n-group); default: group-limited where "
-     "the model has groups, else the preset's where it is one of these, else softmax"},
+     "softmax, switch, gshard, noisy, group-limited (needs n-group), sigmoid, expert-choice, hash, "
+     "sinkhorn (docs/routing.md); default: the preset's, within its groups, else softmax"},
     {OPT_SKEW, "skew", "SPEC", GROUP_ROUTING, "uniform",
      "Popularity of experts: balanced, uniform, zipf:S, hot:N,SHARE, lognormal:SIGMA, "
      "dirichlet:ALPHA"},

@@ -54,7 +54,10 @@ static bool published_gate(const config_t *config, char *text, size_t size)
         return false;
     }
     snprintf(text, size, "%s%s", preset.n_group > 0 ? "group-limited:" : "", preset.gate);
-    return strcmp(text, moe_gate_name(config->routing.gate)) != 0;
+    const char *used = moe_gate_name(config->routing.gate);
+    const bool sigmoid =
+        strncmp(preset.gate, "sigmoid", strlen("sigmoid")) == 0 && strcmp(used, "sigmoid") == 0;
+    return strcmp(text, used) != 0 && !(sigmoid && preset.n_group == config->model.n_group);
 }
 
 static void routing_spec(const config_t *config, char *text, size_t size)

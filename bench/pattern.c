@@ -96,7 +96,7 @@ static moe_status_t check_memory(const config_t *c, moe_error_t *error)
 {
     char need[16], have[16];
     const double ranks = (double)c->ep * (double)c->dp;
-    const double bytes = (double)moe_batch_bytes(c->tokens, c->model.top_k, c->model.experts) +
+    const double bytes = (double)config_batch_bytes(c) +
                          ranks * (double)(1 + 6 * c->styles) * sizeof(size_t) +
                          2.0 * (double)c->styles * MOE_FLOW_CELLS * MOE_FLOW_CELLS * sizeof(size_t);
     const double available = (double)moe_memory_available();

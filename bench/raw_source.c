@@ -101,9 +101,7 @@ static moe_status_t route_pattern(world_t *w, raw_source_matrix_t *source, moe_e
 {
     const config_t *c = &w->config;
     layer_set_t set = {0};
-    moe_status_t status =
-        world_fits(w, "routing tables",
-                   moe_batch_bytes(c->tokens, c->model.top_k, c->model.experts), "--tokens", error);
+    moe_status_t status = world_fits(w, "routing tables", config_batch_bytes(c), "--tokens", error);
     if (status == MOE_OK) {
         status = world_agree(
             w,

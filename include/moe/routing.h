@@ -44,7 +44,8 @@ typedef enum moe_purpose {
     MOE_FOR_PERMUTATION = 8,
     MOE_FOR_BALANCE = 9,
     MOE_FOR_DROP = 10, /* capacity, --drop random */
-    MOE_FOR_DATA = 11
+    MOE_FOR_DATA = 11,
+    MOE_FOR_WORD = 12 /* of a token, for the gate hash */
 } moe_purpose_t;
 
 /* Four 32-bit words for (seed, purpose, layer, step, item, block). item < 2^48, layer < 2^16,
@@ -89,7 +90,7 @@ typedef struct moe_routing_spec {
     size_t experts; /* E */
     size_t top_k;   /* K <= E */
     /* Groups of consecutive experts, E / n_group in each, and how many of them a token may use: for
-     * group-limited, which needs them; other gates do not look at them. 0: not limited. */
+     * group-limited, which needs them, and sigmoid; other gates do not look at them. 0: not limited. */
     size_t n_group, topk_group;
     const moe_gate_ops_t *gate;
     moe_skew_t skew;
@@ -101,6 +102,11 @@ typedef struct moe_routing_spec {
     size_t ranks_per_node;       /* 0: all ranks share a node */
 } moe_routing_spec_t;
 
+/* Places of a token in the table of a spec: top_k, or more where experts choose tokens. */
+size_t moe_routing_slots(const moe_routing_spec_t *spec);
+/* Bytes that routing `tokens` tokens of a rank takes beside the table; SIZE_MAX past the range. */
+size_t moe_routing_bytes(const moe_routing_spec_t *spec, size_t tokens);
+
 /* Refuses impossible specs (K > E, switch with K != 1, gshard with K != 2, group-limited with
  * n_group 0 or no divisor of E, topk_group > n_group, K > topk_group * E / n_group ...). */
 moe_status_t moe_routing_check(const moe_routing_spec_t *spec, moe_error_t *error);
@@ -109,7 +115,7 @@ moe_status_t moe_routing_check(const moe_routing_spec_t *spec, moe_error_t *erro
 typedef struct moe_table {
     uint64_t first_token; /* global number of the first */
     size_t tokens;
-    size_t top_k;
+    size_t top_k; /* places of a token: moe_routing_slots() */
     int32_t
         *expert; /* [tokens][top_k], heaviest first, distinct; MOE_NO_EXPERT: the gate chose none */
     float
@@ -139,14 +145,15 @@ moe_status_t moe_router_open(const moe_router_t *router, uint32_t step, size_t s
                              const moe_router_t **out, moe_error_t *error);
 void moe_router_close(const moe_router_t *router, const moe_router_t *opened); /* NULL is allowed */
 
-/* Fills `table` (made for tokens and top_k) for tokens first_token ... of step `step`: all tokens that
+/* Fills `table` (made for tokens and moe_routing_slots()) for tokens first_token ... of step `step`: all tokens that
  * one rank holds, where the gate looks at all of them together. */
 moe_status_t moe_router_route(const moe_router_t *router, uint32_t step, uint64_t first_token,
                               moe_table_t *table, moe_error_t *error);
 
 /* The whole gate distribution of one token, probability[experts], sums to 1, consistent with what
  * moe_router_route() chose for it (chosen experts are the most probable; with group-limited, of the
- * groups that the token uses). For loss figures. */
+ * groups that the token uses; sigmoid, sinkhorn and expert-choice choose by more than it). For loss
+ * figures. */
 void moe_router_probabilities(const moe_router_t *router, uint32_t step, uint64_t token,
                               double *probability);
 

@@ -115,7 +115,7 @@ typedef enum moe_metadata {
 /* Constants of a style's sizes in one layer, the same on all ranks of the group. */
 typedef struct moe_sizes {
     const moe_placement_t *placement;
-    size_t top_k;
+    size_t top_k;      /* places of a token in the routing table */
     size_t tokens_max; /* largest number of tokens on a rank */
     size_t slots;      /* capacity where one is set (of tokens_max tokens), else 0 */
     size_t count_max;  /* largest kept count of any rank and expert; needed for METADATA_MAX only */

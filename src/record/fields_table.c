@@ -271,7 +271,6 @@ const moe_field_t moe_fields[] = {
     {"raw", "style", MOE_FIELD_TEXT, REQUIRED},
     {"raw", "algorithm", MOE_FIELD_TEXT, REQUIRED},
     {"raw", "phase", MOE_FIELD_TEXT, REQUIRED},
-
     {"raw", "step", MOE_FIELD_COUNT, OPTIONAL},
     {"raw", "warmup_us", MOE_FIELD_NUMBERS, REQUIRED},
     {"raw", "times_us", MOE_FIELD_NUMBERS, REQUIRED},

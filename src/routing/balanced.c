@@ -36,7 +36,7 @@ typedef struct groups {
 
 static groups_t groups_of(const moe_routing_spec_t *spec)
 {
-    const bool limited = spec->gate->limits_groups;
+    const bool limited = moe_gate_limits(spec);
     const size_t count = limited ? spec->n_group : 1;
     const groups_t groups = {
         .count = count, .used = limited ? spec->topk_group : 1, .size = spec->experts / count};

@@ -6,7 +6,9 @@
 #include "moe/system.h"
 
 static const moe_gate_ops_t *const gates[] = {
-    &moe_gate_softmax, &moe_gate_switch, &moe_gate_gshard, &moe_gate_noisy, &moe_gate_group_limited,
+    &moe_gate_softmax,       &moe_gate_switch,        &moe_gate_gshard,
+    &moe_gate_noisy,         &moe_gate_group_limited, &moe_gate_sigmoid,
+    &moe_gate_expert_choice, &moe_gate_hash,          &moe_gate_sinkhorn,
 };
 
 #define GATES (sizeof gates / sizeof gates[0])

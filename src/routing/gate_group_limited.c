@@ -1,47 +1,18 @@
-#include <math.h>
-
-#include "best.h"
 #include "gate.h"
+#include "groups.h"
 #include "perturbed.h"
 #include "real.h"
 
 /* Device-limited routing of DeepSeek-V2 (arXiv 2405.04434, section 2.2.2), node-limited routing of
  * DeepSeek-V3 (arXiv 2412.19437, section 2.1.2): the experts of a group lie together, and a token
  * goes to topk_group groups at most. Groups are ranked as in V3, by the sum of their best two
- * scores (V2: by the best alone). Scores are the softmax's, as in V2 (V3: sigmoids, with a bias
- * for the choice, which here would be part of the popularity). */
+ * scores (V2: by the best alone). Scores are the softmax's, as in V2; V3's are those of the gate
+ * sigmoid. */
 
-/* Softmax scores up to a factor common to the token. A group of one expert has no second. */
-static double group_score(const double *logit, size_t count)
+/* Softmax scores up to a factor common to the token. */
+static double sum_of_two(double best, double second)
 {
-    double best = -INFINITY, second = -INFINITY;
-    for (size_t i = 0; i < count; i++) {
-        const double less = logit[i] < best ? logit[i] : best;
-        second = less > second ? less : second;
-        best = logit[i] > best ? logit[i] : best;
-    }
     return moe_real_exp(best) + moe_real_exp(second);
-}
-
-static void choose_groups(const moe_routing_spec_t *spec, const double *logit, int32_t *group)
-{
-    const size_t size = spec->experts / spec->n_group;
-    double score[MOE_MAX_GROUPS];
-    moe_best_t best = {.room = spec->topk_group, .which = group, .value = score};
-    for (size_t g = 0; g < spec->n_group; g++)
-        moe_best_offer(&best, g, group_score(logit + g * size, size));
-}
-
-static void choose_experts(const moe_routing_spec_t *spec, const double *logit,
-                           const int32_t *group, int32_t *expert, double *chosen)
-{
-    const size_t size = spec->experts / spec->n_group;
-    moe_best_t best = {.room = spec->top_k, .which = expert, .value = chosen};
-    for (size_t g = 0; g < spec->topk_group; g++) {
-        const size_t first = (size_t)group[g] * size;
-        for (size_t e = first; e < first + size; e++)
-            moe_best_offer(&best, e, logit[e]);
-    }
 }
 
 static moe_status_t route(const moe_router_t *router, uint32_t step, uint64_t first_token,
@@ -50,11 +21,9 @@ static moe_status_t route(const moe_router_t *router, uint32_t step, uint64_t fi
     (void)error;
     const moe_routing_spec_t *spec = &router->spec;
     double logit[MOE_MAX_EXPERTS], chosen[MOE_MAX_TOP_K];
-    int32_t group[MOE_MAX_GROUPS];
     for (size_t t = 0; t < table->tokens; t++) {
         moe_perturbed_all(router, step, first_token + t, moe_perturbed_logits, logit);
-        choose_groups(spec, logit, group);
-        choose_experts(spec, logit, group, &table->expert[t * spec->top_k], chosen);
+        moe_groups_choose(spec, true, logit, sum_of_two, &table->expert[t * spec->top_k], chosen);
         moe_perturbed_weights(spec->top_k, chosen, &table->weight[t * spec->top_k]);
     }
     return MOE_OK;

@@ -23,6 +23,16 @@ void moe_perturbed_logits(const moe_router_t *router, uint32_t step, uint64_t to
     perturb(count, words, router->log_popularity + first, logit);
 }
 
+void moe_perturbed_gumbels(const moe_router_t *router, uint32_t step, uint64_t token, size_t first,
+                           size_t count, double *logit)
+{
+    static const double nothing[MOE_RANDOM_GROUP] = {0};
+    const moe_source_t source = moe_router_source(router, MOE_FOR_LOGITS, step);
+    uint32_t words[MOE_RANDOM_GROUP];
+    moe_random_group(&source, token, first, words);
+    perturb(count, words, nothing, logit);
+}
+
 static size_t group_size(size_t experts, size_t first)
 {
     const size_t left = experts - first;

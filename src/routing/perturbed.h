@@ -19,6 +19,10 @@ typedef void (*moe_logits_fn)(const moe_router_t *router, uint32_t step, uint64_
 void moe_perturbed_logits(const moe_router_t *router, uint32_t step, uint64_t token, size_t first,
                           size_t count, double *logit);
 
+/* The Gumbels alone. */
+void moe_perturbed_gumbels(const moe_router_t *router, uint32_t step, uint64_t token, size_t first,
+                           size_t count, double *logit);
+
 /* The logits of all experts. */
 void moe_perturbed_all(const moe_router_t *router, uint32_t step, uint64_t token,
                        moe_logits_fn logits, double *logit);

@@ -59,7 +59,7 @@ moe_status_t moe_routing_check(const moe_routing_spec_t *spec, moe_error_t *erro
                         "gate '%s' is defined for top-k %zu only, not %zu: set top-k %zu or take "
                         "another gate",
                         spec->gate->name, spec->gate->top_k, spec->top_k, spec->gate->top_k);
-    const moe_status_t status = spec->gate->limits_groups ? check_groups(spec, error) : MOE_OK;
+    const moe_status_t status = moe_gate_limits(spec) ? check_groups(spec, error) : MOE_OK;
     return status == MOE_OK ? moe_skew_check(&spec->skew, spec->experts, error) : status;
 }
 
@@ -93,6 +93,8 @@ static moe_status_t make_router(const moe_routing_spec_t *spec, size_t layer, co
     status = fill_popularity(router, units, error);
     if (status == MOE_OK)
         status = moe_draw_create(units, spec->experts, &router->draw, error);
+    if (status == MOE_OK && spec->gate->prepare != NULL)
+        status = spec->gate->prepare(router, error);
     if (status == MOE_OK)
         *out = router;
     else
@@ -158,6 +160,7 @@ void moe_router_destroy(moe_router_t *router)
     if (router == NULL)
         return;
     moe_draw_destroy(&router->draw);
+    free(router->bias);
     free(router->log_popularity);
     free(router->popularity);
     free(router);
@@ -178,17 +181,32 @@ const double *moe_router_popularity(const moe_router_t *router)
     return router->popularity;
 }
 
-static bool takes_turns(const moe_router_t *router)
+static bool takes_turns(const moe_routing_spec_t *spec)
 {
-    return router->spec.scenario == NULL &&
-           moe_distribution_at(router->spec.skew.kind)->takes_turns;
+    return spec->scenario == NULL && moe_distribution_at(spec->skew.kind)->takes_turns;
+}
+
+size_t moe_routing_slots(const moe_routing_spec_t *spec)
+{
+    return spec->gate->slots != NULL && !takes_turns(spec) ? spec->gate->slots(spec) : spec->top_k;
+}
+
+size_t moe_routing_bytes(const moe_routing_spec_t *spec, size_t tokens)
+{
+    size_t bytes = 0;
+    if (!spec->gate->whole_batch || takes_turns(spec))
+        return 0;
+    if (__builtin_mul_overflow(tokens, spec->experts, &bytes) ||
+        __builtin_mul_overflow(bytes, sizeof(double), &bytes))
+        return SIZE_MAX;
+    return bytes;
 }
 
 moe_status_t moe_router_route(const moe_router_t *router, uint32_t step, uint64_t first_token,
                               moe_table_t *table, moe_error_t *error)
 {
     table->first_token = first_token;
-    if (!takes_turns(router))
+    if (!takes_turns(&router->spec))
         return router->spec.gate->route(router, step, first_token, table, error);
     moe_balanced_route(router, step, first_token, table);
     return MOE_OK;
@@ -197,7 +215,7 @@ moe_status_t moe_router_route(const moe_router_t *router, uint32_t step, uint64_
 void moe_router_probabilities(const moe_router_t *router, uint32_t step, uint64_t token,
                               double *probability)
 {
-    if (takes_turns(router))
+    if (takes_turns(&router->spec))
         moe_balanced_probabilities(router, step, token, probability);
     else
         router->spec.gate->probabilities(router, step, token, probability);

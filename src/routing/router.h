@@ -14,7 +14,8 @@ struct moe_router {
     moe_routing_spec_t spec;
     size_t layer;
     double *popularity;     /* [experts] exact: multiples of 2^-32 */
-    double *log_popularity; /* [experts] */
+    double *log_popularity; /* [experts]; minus infinity where popularity is 0 */
+    double *bias;           /* [experts] of the choice, for gates that have one; else NULL */
     moe_draw_t draw;
 };
 

@@ -53,7 +53,7 @@ static moe_status_t route(moe_batch_t *batch, const moe_workload_t *workload, si
 {
     const moe_routing_spec_t *spec = moe_router_spec(workload->router);
     const size_t tokens = workload->tokens[rank];
-    moe_status_t status = make_arrays(batch, tokens, spec->top_k, spec->experts, error);
+    moe_status_t status = make_arrays(batch, tokens, moe_routing_slots(spec), spec->experts, error);
     if (status != MOE_OK) {
         return status;
     }

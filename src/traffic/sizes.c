@@ -14,7 +14,7 @@ void moe_sizes_of(const moe_workload_t *workload, size_t count_max, moe_sizes_t 
     const moe_capacity_spec_t *capacity = &workload->capacity;
     *out = (moe_sizes_t){
         .placement = placement,
-        .top_k = spec->top_k,
+        .top_k = moe_routing_slots(spec),
         .tokens_max = tokens_max,
         .slots = capacity->factor > 0 ? moe_capacity_slots(tokens_max, spec->experts, spec->top_k,
                                                            capacity->factor, capacity->min)

@@ -37,7 +37,7 @@ refuse_each '--model.*nearest: .*mixtral-8x7b' --model mixtral-8x7 mixtral
 refuse_each '--dtype' --dtype bf17 '' int8
 refuse_each '--combine-dtype' --combine-dtype fp64
 refuse_each '--drop' --drop first
-refuse_each '--gate.*softmax' --gate sofmax sigmoid ''
+refuse_each '--gate.*softmax' --gate sofmax sigmoid-bias ''
 refuse_each '--skew.*did you mean zipf' --skew zip:1
 refuse_each '--skew' --skew '' zipf zipf: zipf:NaN zipf:-1 zipf:1e30 zipf:1,2 hot:2 hot:0,0.5 hot:2,1.5 hot:2,-1 hot:2,NaN \
     lognormal:-1 lognormal:1e30 dirichlet:0 dirichlet:-1 dirichlet:NaN uniform:1 balanced:2 :

@@ -125,17 +125,21 @@ pattern --model switch-base-8 --ranks 2 --tokens 64
 check "a preset brings its own gate and capacity" every_record "$json" record=run -- routing.gate capacity.factor :: \
     '$1 == "switch" && $2 == 1.25'
 pattern --model kimi-k2 --ranks 2 --tokens 64
-check "a gate that is not built yet is replaced, and the record says so" every_record "$json" record=run -- \
-    routing.gate routing.published_gate :: '$1 == "softmax" && $2 == "sigmoid-bias"'
+check "a preset that scores by sigmoids gets the gate that does" every_record "$json" record=run -- \
+    routing.gate routing.published_gate :: '$1 == "sigmoid" && $2 == "-"'
 pattern --model deepseek-v3 --ranks 2 --tokens 64
 check "a preset with groups limits them" every_record "$json" record=run -- \
     routing.gate routing.published_gate model.n_group model.topk_group :: \
-    '$1 == "group-limited" && $2 == "group-limited:sigmoid-bias" && $3 == 8 && $4 == 4'
+    '$1 == "sigmoid" && $2 == "-" && $3 == 8 && $4 == 4'
+pattern --model deepseek-v3 --gate group-limited --ranks 2 --tokens 64
+check "the gate that it publishes is told where another is used" every_record "$json" record=run -- \
+    routing.gate routing.published_gate :: '$1 == "group-limited" && $2 == "group-limited:sigmoid-bias"'
 pattern --model deepseek-v2 --gate softmax --ranks 2 --tokens 64
 check "another gate than the preset's with groups is told" every_record "$json" record=run -- \
     routing.gate routing.published_gate :: '$1 == "softmax" && $2 == "group-limited:softmax"'
 pattern --model deepseek-v3 --n-group 0 --ranks 2 --tokens 64
-check "groups can be taken away from a preset" every_record "$json" record=run -- routing.gate :: '$1 == "softmax"'
+check "groups can be taken away from a preset" every_record "$json" record=run -- routing.gate \
+    model.n_group routing.published_gate :: '$1 == "sigmoid" && $2 == "-" && $3 == "group-limited:sigmoid-bias"'
 pattern --experts 32 --n-group 4 --topk-group 2 --ranks 2 --tokens 64
 check "groups can be given to any shape" every_record "$json" record=run -- routing.gate model.n_group :: \
     '$1 == "group-limited" && $2 == 4'

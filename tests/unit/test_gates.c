@@ -55,7 +55,7 @@ static void test_unknown_gates_name_the_nearest(void **state)
     size_t count = 0;
     for (; (gate = moe_gate_at(count)) != NULL; count++)
         assert_true(strlen(moe_gate_name(gate)) > 0 && strlen(moe_gate_summary(gate)) > 0);
-    assert_int_equal(count, 5);
+    assert_int_equal(count, 9);
 }
 
 /* ---- Distributions ---- */

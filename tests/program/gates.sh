@@ -1,0 +1,34 @@
+#!/bin/bash
+# Every gate through a whole layer, every byte checked; and which gate a model gets.
+. tests/environment.sh
+. tests/common/tap.sh
+
+build_json_query || exit 1
+json=$work/gates.jsonl
+small=(--tokens 48 --hidden 64 --warmup 0 --min-reps 1 --max-reps 1 --quiet --json -)
+
+for gate in softmax noisy sigmoid expert-choice hash sinkhorn; do
+    run_loopback 4 layer --gate $gate --skew zipf:1.0 --experts 16 --top-k 3 --style all --ranks-per-node 2 "${small[@]}"
+    cp "$work/out" "$json"
+    check "$gate: no errors in any style" done_well and record_count "$json" 9 record=exchange phase=total \
+        and every_record "$json" record=exchange -- errors :: '$1 == 0'
+    run_loopback 4 layer --gate $gate --skew zipf:1.0 --experts 16 --top-k 3 --style exact,padded --capacity-factor 1 \
+        --drop probability "${small[@]}"
+    cp "$work/out" "$json"
+    check "$gate: no errors where the lightest are dropped" done_well \
+        and every_record "$json" record=exchange -- errors :: '$1 == 0'
+done
+run_loopback 3 iteration --gate expert-choice --experts 8 --layers 2 --expert-ffn 64 --compute none --overlap chunks:2 "${small[@]}"
+check "expert-choice by chunks: each chunk is a batch of its own" done_well
+run pattern --gate expert-choice --skew zipf:1.0 --experts 16 --top-k 2 --ranks 4 --tokens 1024 --quiet --json -
+cp "$work/out" "$json"
+check "expert-choice: even loads of 2 experts a token" every_record "$json" record=run -- load.max_over_mean :: '$1 < 1.01' \
+    and every_record "$json" record=traffic style=exact phase=combine -- bytes.useful :: \
+    '$1 <= 4 * 1024 * 2 * 8192 && $1 > 0.99 * 4 * 1024 * 2 * 8192'
+for model in deepseek-v3 kimi-k2 llama4-scout; do
+    run pattern --model $model --ranks 4 --tokens 16 --quiet --json -
+    cp "$work/out" "$json"
+    check "$model gets its published gate, sigmoid" every_record "$json" record=run -- routing.gate \
+        routing.published_gate :: '$1 == "sigmoid" && $2 == "-"'
+done
+finish
