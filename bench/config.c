@@ -410,6 +410,12 @@ moe_status_t config_lay_out(config_t *config, size_t ranks, moe_error_t *error)
             config->options.value[OPT_DP] != NULL ? config->options.value[OPT_DP] : "(not given)",
             ranks);
     }
+    if (config->placement != NULL && moe_eplb_asked(config->placement)) {
+        const moe_status_t status = config_check_eplb(config, error);
+        if (status != MOE_OK) {
+            return config_name_option(OPT_PLACEMENT, status, error);
+        }
+    }
     if (config->tokens > 0 && ranks > MOE_MAX_TOKENS / config->tokens) {
         return moe_fail(error, MOE_BAD_INPUT, "--tokens %zu on %zu ranks: too many tokens in all",
                         config->tokens, ranks);

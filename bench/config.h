@@ -95,6 +95,10 @@ moe_status_t config_read_overlap(config_t *config, moe_error_t *error);
 /* Tokens that a rank of a group holds at the step at hand; at most config->tokens. */
 size_t config_tokens_of(const config_t *config, size_t rank);
 void config_tokens_range(const config_t *config, size_t *least, size_t *most);
+/* Refuses a --placement eplb that cannot be on these ranks, or in this pass. */
+moe_status_t config_check_eplb(const config_t *config, moe_error_t *error);
+/* Experts on ranks, replicas of --placement eplb included. */
+size_t config_physical_experts(const config_t *config);
 /* Host bytes of routing a rank's tokens, at most; SIZE_MAX past the range. */
 size_t config_batch_bytes(const config_t *config);
 /* The size after `size`; false behind the last. */

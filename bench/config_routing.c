@@ -89,6 +89,33 @@ void config_tokens_range(const config_t *config, size_t *least, size_t *most)
     }
 }
 
+moe_status_t config_check_eplb(const config_t *config, moe_error_t *error)
+{
+    size_t redundant = 0;
+    const moe_status_t status =
+        moe_eplb_redundant(config->placement, config->model.experts, config->ep, &redundant, error);
+    const bool trains =
+        (config->command->groups & GROUP_COMPUTE) != 0 && config->pass == MOE_TRAINING;
+    if (status == MOE_OK && redundant > 0 && trains) {
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "%s with --pass training: replicas would have to reduce their gradients, "
+                        "which is not measured: give --pass forward",
+                        config->placement);
+    }
+    return status;
+}
+
+size_t config_physical_experts(const config_t *config)
+{
+    size_t redundant = 0;
+    if (moe_eplb_asked(config->placement) &&
+        moe_eplb_redundant(config->placement, config->model.experts, config->ep, &redundant,
+                           NULL) != MOE_OK) {
+        redundant = 0; /* it has been refused */
+    }
+    return config->model.experts + redundant;
+}
+
 size_t config_batch_bytes(const config_t *config)
 {
     const moe_routing_spec_t *spec = &config->routing;

@@ -127,7 +127,8 @@ static moe_status_t sample_layer(forecast_run_t *run, size_t i, size_t tokens,
     census_context_t context = {.workload = &run->layers.workload[i * run->layers.chunks]};
     const double routed = (double)moe_sample_ranks(context.workload, tokens) * (double)c->tokens;
     context.stride = (size_t)(routed / GATE_SUM_TOKENS) + 1;
-    moe_status_t status = moe_census_create(c->model.experts, c->ep, &context.census, error);
+    moe_status_t status =
+        moe_census_create_placed(context.workload->placement, c->ep, &context.census, error);
     if (status == MOE_OK) {
         status =
             moe_sample_create(context.workload, tokens, look, &context, &run->sample[i], error);

@@ -36,6 +36,10 @@ static moe_status_t make_arrays(layer_set_t *set, size_t ep, moe_error_t *error)
         status = moe_alloc("layers", set->count, sizeof *set->router, (void **)&set->router, error);
     }
     if (status == MOE_OK) {
+        status = moe_alloc("layers", set->count, sizeof *set->placement, (void **)&set->placement,
+                           error);
+    }
+    if (status == MOE_OK) {
         status = moe_alloc("layers", set->count * set->chunks, sizeof *set->workload,
                            (void **)&set->workload, error);
     }
@@ -50,12 +54,76 @@ static moe_status_t make_arrays(layer_set_t *set, size_t ep, moe_error_t *error)
     return status;
 }
 
+/* What one layer's experts are expected to have to do at the first step, over all ranks of the group. */
+static moe_status_t expected_loads(const layer_set_t *set, const config_t *config, size_t i,
+                                   double *load, double *one, moe_error_t *error)
+{
+    const moe_scenario_t *scenario = config->scenario;
+    const bool varies = scenario != NULL && moe_scenario_varies(scenario);
+    moe_status_t status = MOE_OK;
+    for (size_t r = 0; status == MOE_OK && r < (varies ? config->ep : 1); r++) {
+        const double tokens =
+            varies ? (double)moe_scenario_tokens(scenario, config->tokens, r, 0) : 1;
+        const moe_router_t *opened = NULL;
+        status = moe_router_open(set->router[i], 0, r, &opened, error);
+        if (status != MOE_OK) {
+            break;
+        }
+        moe_router_loads(opened, one);
+        for (size_t e = 0; e < config->model.experts; e++) {
+            load[e] += tokens * one[e];
+        }
+        moe_router_close(set->router[i], opened);
+    }
+    return status;
+}
+
+static moe_status_t place_by_load(layer_set_t *set, const config_t *config, size_t ranks_per_node,
+                                  size_t i, moe_error_t *error)
+{
+    const size_t experts = config->model.experts, ep = config->ep;
+    moe_eplb_t shape = {
+        .experts = experts,
+        .ranks = ep,
+        .groups = config->model.n_group,
+        .nodes = ranks_per_node > 0 && ep % ranks_per_node == 0 ? ep / ranks_per_node : 1};
+    double *load = NULL;
+    moe_status_t status =
+        moe_eplb_redundant(config->placement, experts, ep, &shape.redundant, error);
+    if (status == MOE_OK) {
+        status = moe_alloc("eplb", 2 * experts, sizeof *load, (void **)&load, error);
+    }
+    if (status == MOE_OK) {
+        status = expected_loads(set, config, i, load, load + experts, error);
+    }
+    if (status == MOE_OK) {
+        status = moe_eplb_place(load, &shape, &set->placement[i], error);
+    }
+    free(load);
+    return config_name_option(OPT_PLACEMENT, status, error);
+}
+
+static void set_workloads(layer_set_t *set, const config_t *config, size_t ranks_per_node, size_t i)
+{
+    const bool replicated = set->placement[i].experts > 0;
+    for (size_t c = 0; c < set->chunks; c++) {
+        set->workload[i * set->chunks + c] =
+            (moe_workload_t){.router = set->router[i],
+                             .placement = replicated ? &set->placement[i] : &set->home,
+                             .tokens = set->tokens + c * config->ep,
+                             .first_token = set->first_token + c * config->ep,
+                             .capacity = config->capacity,
+                             .step = config->step,
+                             .ranks_per_node = ranks_per_node};
+    }
+}
+
 static moe_status_t make_routers(layer_set_t *set, const config_t *config, size_t ranks_per_node,
                                  moe_error_t *error)
 {
     moe_routing_spec_t spec = config->routing;
     moe_status_t status = MOE_OK;
-    spec.home = &set->placement;
+    spec.home = &set->home;
     spec.ranks_per_node = ranks_per_node;
     if (spec.scenario != NULL) {
         status = config_name_option(OPT_WORKLOAD, moe_scenario_check(&spec, error), error);
@@ -65,17 +133,11 @@ static moe_status_t make_routers(layer_set_t *set, const config_t *config, size_
             continue;
         }
         status = moe_router_create(&spec, l, &set->router[i], error);
-        set->layer[i] = l;
-        for (size_t c = 0; c < set->chunks; c++) {
-            set->workload[i * set->chunks + c] =
-                (moe_workload_t){.router = set->router[i],
-                                 .placement = &set->placement,
-                                 .tokens = set->tokens + c * config->ep,
-                                 .first_token = set->first_token + c * config->ep,
-                                 .capacity = config->capacity,
-                                 .step = config->step,
-                                 .ranks_per_node = ranks_per_node};
+        if (status == MOE_OK && moe_eplb_asked(config->placement)) {
+            status = place_by_load(set, config, ranks_per_node, i, error);
         }
+        set->layer[i] = l;
+        set_workloads(set, config, ranks_per_node, i);
         i++;
     }
     return status;
@@ -85,9 +147,9 @@ moe_status_t layer_set_create(const config_t *config, size_t first_rank, size_t 
                               size_t count, layer_set_t *out, moe_error_t *error)
 {
     const size_t ep = config->ep;
+    const char *home = moe_eplb_asked(config->placement) ? "block" : config->placement;
     *out = (layer_set_t){.count = count, .chunks = config->chunks};
-    moe_status_t status =
-        moe_placement_create(config->placement, config->model.experts, ep, &out->placement, error);
+    moe_status_t status = moe_placement_create(home, config->model.experts, ep, &out->home, error);
     status = config_name_option(OPT_PLACEMENT, status, error);
     if (status == MOE_OK) {
         status = make_arrays(out, ep, error);
@@ -107,7 +169,11 @@ void layer_set_destroy(layer_set_t *set)
     for (size_t i = 0; set->router != NULL && i < set->count; i++) {
         moe_router_destroy(set->router[i]);
     }
-    moe_placement_destroy(&set->placement);
+    for (size_t i = 0; set->placement != NULL && i < set->count; i++) {
+        moe_placement_destroy(&set->placement[i]);
+    }
+    free(set->placement);
+    moe_placement_destroy(&set->home);
     free(set->layer);
     free(set->router);
     free(set->workload);
@@ -154,8 +220,8 @@ static moe_status_t census_of_layer(const layer_set_t *set, size_t layer, world_
                                     moe_census_report_t *out, moe_error_t *error)
 {
     moe_census_t census = {0};
-    moe_status_t status =
-        moe_census_create(set->placement.experts, world->all->size, &census, error);
+    moe_status_t status = moe_census_create_placed(set->workload[layer * set->chunks].placement,
+                                                   world->all->size, &census, error);
     if (status == MOE_OK) {
         status = add_own(set, layer, world, &census, error);
     }

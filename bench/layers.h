@@ -7,12 +7,13 @@
 
 typedef struct layer_set {
     size_t count, chunks;
-    size_t *layer;            /* [count] number of each in the model */
-    moe_router_t **router;    /* [count] */
-    moe_workload_t *workload; /* [count][chunks] */
-    moe_placement_t placement;
-    size_t *tokens;        /* [chunks][group] */
-    uint64_t *first_token; /* [chunks][group] */
+    size_t *layer;              /* [count] number of each in the model */
+    moe_router_t **router;      /* [count] */
+    moe_workload_t *workload;   /* [count][chunks] */
+    moe_placement_t home;       /* without replicas: what a workload's ranks hold */
+    moe_placement_t *placement; /* [count] of each layer: eplb differs from layer to layer */
+    size_t *tokens;             /* [chunks][group] */
+    uint64_t *first_token;      /* [chunks][group] */
 } layer_set_t;
 
 /* Routers and workloads point into *out, which stays where it is until it is destroyed.

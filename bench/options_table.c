@@ -43,7 +43,8 @@ static const option_row_t rows[OPTIONS] = {
      "one "
      "that comes with the program (`moe-a2a pattern --list`, docs/workloads.md)"},
     {OPT_PLACEMENT, "placement", "HOW", GROUP_ROUTING, "block",
-     "Experts on ranks: block, round-robin, or a file of one rank per expert"},
+     "Experts on ranks: block, round-robin, a file of one rank per expert, or eplb[:REDUNDANT]: "
+     "replicas of the heaviest, packed evenly (default: one redundant expert a rank)"},
     {OPT_SEED, "seed", "N", GROUP_ROUTING, "1", "Same seed, same routing, on any number of ranks"},
     {OPT_STEPS, "steps", "N", GROUP_STEPS, NULL,
      "Steps of training or serving, one after another, each with its own routing and results; "

@@ -128,6 +128,12 @@ static json_t *routing_record(const config_t *config, const run_place_t *place,
         json_object_set_new(routing, "published_gate", json_string(published));
     }
     workload_record(config, place, routing);
+    if (report->block_rank_max_over_mean > 0) {
+        json_object_set_new(routing, "experts_placed",
+                            json_integer((json_int_t)config_physical_experts(config)));
+        json_object_set_new(routing, "block_rank_max_over_mean",
+                            json_real(report->block_rank_max_over_mean));
+    }
     return routing;
 }
 
@@ -148,7 +154,7 @@ static size_t slots_of(const config_t *config)
     size_t least, most;
     config_tokens_range(config, &least, &most);
     const size_t tokens = (most + config->chunks - 1) / config->chunks;
-    return moe_capacity_slots(tokens, config->model.experts, config->model.top_k,
+    return moe_capacity_slots(tokens, config_physical_experts(config), config->model.top_k,
                               config->capacity.factor, config->capacity.min);
 }
 
@@ -267,6 +273,15 @@ static void print_routed(FILE *out, const config_t *config, const moe_census_rep
             100 * report->expert.hottest_share, report->rank.max_over_mean, report->rank.cv,
             report->aux_loss, 1.0 / ((double)m->experts * (double)m->experts),
             report->importance_cv2);
+    if (report->block_rank_max_over_mean > 0) {
+        const size_t physical = config_physical_experts(config);
+        fprintf(
+            out,
+            "eplb      %zu experts placed as %zu (%zu redundant): ranks' max/mean %.2f, which in "
+            "blocks would be %.2f\n",
+            m->experts, physical, physical - m->experts, report->rank.max_over_mean,
+            report->block_rank_max_over_mean);
+    }
     print_capacity(out, config, report);
 }
 

@@ -53,7 +53,7 @@ static void add_to_census(pattern_t *p, size_t g, size_t r, const moe_batch_t *b
     const config_t *c = p->config;
     const size_t stride = c->tokens * c->ep * c->dp / GATE_SUM_TOKENS + 1;
     moe_census_add(&p->census, &p->group[g].workload[0], batch, g * c->ep, stride);
-    for (size_t e = 0; e < c->model.experts; e++) {
+    for (size_t e = 0; e < p->group[g].workload[0].placement->experts; e++) {
         p->count_max[g] = batch->counts[e] > p->count_max[g] ? batch->counts[e] : p->count_max[g];
     }
     (void)r;
@@ -148,10 +148,11 @@ static moe_status_t route_all(pattern_t *p, moe_error_t *error)
     const config_t *c = p->config;
     moe_status_t status = check_memory(c, error);
     if (status == MOE_OK) {
-        status = moe_census_create(c->model.experts, c->ep * c->dp, &p->census, error);
+        status = make_groups(p, error);
     }
     if (status == MOE_OK) {
-        status = make_groups(p, error);
+        status = moe_census_create_placed(p->group[0].workload[0].placement, c->ep * c->dp,
+                                          &p->census, error);
     }
     if (status == MOE_OK) {
         status = layer_set_choose(&p->group[0], p->config, p->table, error);

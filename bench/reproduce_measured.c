@@ -111,6 +111,7 @@ moe_status_t reproduce_predict(const entry_t *entry, size_t number, char *const 
         status = reckon(&run, out, &why);
         forecast_destroy(&run);
     }
+    config_destroy(&config);
     return status == MOE_OK ? MOE_OK : entry_fail(entry, number, error, "%.700s", why.text);
 }
 

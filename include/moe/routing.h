@@ -45,7 +45,8 @@ typedef enum moe_purpose {
     MOE_FOR_BALANCE = 9,
     MOE_FOR_DROP = 10, /* capacity, --drop random */
     MOE_FOR_DATA = 11,
-    MOE_FOR_WORD = 12 /* of a token, for the gate hash */
+    MOE_FOR_WORD = 12,   /* of a token, for the gate hash */
+    MOE_FOR_REPLICA = 13 /* which replica of an expert */
 } moe_purpose_t;
 
 /* Four 32-bit words for (seed, purpose, layer, step, item, block). item < 2^48, layer < 2^16,
@@ -169,6 +170,12 @@ struct moe_placement {
     int32_t *local_of; /* [experts] number of the expert among those of its rank */
     size_t *first; /* [ranks + 1] rank r holds expert_at[first[r]] ... expert_at[first[r+1] - 1] */
     int32_t *expert_at; /* [experts] ascending within a rank */
+    /* Where experts are replicated: `experts` counts what lies on ranks, the physical ones; a gate
+     * chooses among the logical ones. 0 and NULL: each is there once. */
+    size_t logical;
+    int32_t *logical_of;   /* [experts] */
+    size_t *replica_first; /* [logical + 1] replicas of l: replica_at[replica_first[l]] ... */
+    int32_t *replica_at;   /* [experts] */
 };
 
 /* "block" (the first experts % ranks ranks hold one more), "round-robin", or the name of a file: one
@@ -176,6 +183,37 @@ struct moe_placement {
 moe_status_t moe_placement_create(const char *what, size_t experts, size_t ranks,
                                   moe_placement_t *out, moe_error_t *error);
 void moe_placement_destroy(moe_placement_t *placement);
+
+/* Replicas: arrays for `logical` experts, zeroed; then, logical_of being filled in, the rest. A placement
+ * for which the first has failed can be destroyed. */
+moe_status_t moe_placement_make_replicas(moe_placement_t *placement, size_t logical,
+                                         moe_error_t *error);
+void moe_placement_index_replicas(moe_placement_t *placement);
+/* Turns the table's logical experts into physical ones: replicas take even shares, by a draw for each
+ * (token, place). Leaves it as it is where nothing is replicated. */
+void moe_placement_share(const moe_placement_t *placement, const moe_router_t *router,
+                         uint32_t step, moe_table_t *table);
+
+/* ---- Redundant experts (EPLB) ---- */
+
+/* Is a --placement "eplb" or "eplb:REDUNDANT"? */
+bool moe_eplb_asked(const char *placement);
+/* How many redundant experts it asks for; without a number one a rank, or what fills ranks evenly.
+ * Refuses numbers that do not divide among ranks. */
+moe_status_t moe_eplb_redundant(const char *placement, size_t experts, size_t ranks, size_t *out,
+                                moe_error_t *error);
+
+typedef struct moe_eplb {
+    size_t experts, redundant, ranks;
+    size_t groups, nodes; /* of experts, of ranks; 0: none. Used where they divide evenly */
+} moe_eplb_t;
+/* Places experts with load[experts], in proportion, and replicas of the heaviest, by the greedy of
+ * DeepSeek's EPLB (github.com/deepseek-ai/EPLB). The caller destroys *out. */
+moe_status_t moe_eplb_place(const double *load, const moe_eplb_t *shape, moe_placement_t *out,
+                            moe_error_t *error);
+/* load[experts], sums to 1: the share of each expert in the selections that a router's popularity lets
+ * expect: what EPLB is given. Gates that balance by themselves do not follow it. */
+void moe_router_loads(const moe_router_t *router, double *load);
 
 /* ---- Load figures ---- */
 
@@ -192,10 +230,11 @@ void moe_load_of(const size_t *counts, size_t bins, moe_load_t *out);
  * element by element (they are doubles). */
 typedef struct moe_gate_sums {
     size_t experts;
-    double tokens;        /* S: tokens seen */
-    double *first_choice; /* [experts] c_e: tokens whose first choice is e */
-    double *probability;  /* [experts] sum over tokens of the gate probability of e */
-    double *one_token;    /* [experts] scratch of moe_gate_sums_add(); no sum */
+    double tokens;             /* S: tokens seen */
+    double *first_choice;      /* [experts] c_e: tokens whose first choice is e */
+    double *probability;       /* [experts] sum over tokens of the gate probability of e */
+    double *one_token;         /* [experts] scratch of moe_gate_sums_add(); no sum */
+    const int32_t *logical_of; /* of the tables' experts, borrowed; NULL: they are logical */
 } moe_gate_sums_t;
 moe_status_t moe_gate_sums_create(size_t experts, moe_gate_sums_t *out, moe_error_t *error);
 void moe_gate_sums_destroy(moe_gate_sums_t *sums);

@@ -81,15 +81,23 @@ typedef struct moe_census {
     size_t *sums; /* [experts] selections of each expert, before drops; [ranks] of the experts
                               on each rank; then tokens, selections, kept selections, hash, slots */
     moe_gate_sums_t gates;
+    /* Where experts are replicated (`experts` are the physical ones): see moe_placement_t; else 0. */
+    size_t logical, group_ranks;
+    const int32_t *logical_of; /* borrowed */
 } moe_census_t;
 moe_status_t moe_census_create(size_t experts, size_t ranks, moe_census_t *out, moe_error_t *error);
+/* For the experts of a placement, which must outlive it where these are replicated. */
+moe_status_t moe_census_create_placed(const moe_placement_t *placement, size_t ranks,
+                                      moe_census_t *out, moe_error_t *error);
 void moe_census_destroy(moe_census_t *census);
 /* first_rank: the run's number of the group's rank 0. Every stride-th token enters the gate sums. */
 void moe_census_add(moe_census_t *census, const moe_workload_t *workload, const moe_batch_t *batch,
                     size_t first_rank, size_t stride);
 
 typedef struct moe_census_report {
-    moe_load_t expert, rank;
+    moe_load_t expert, rank;         /* replicas count as the one expert that they are */
+    double block_rank_max_over_mean; /* with replicas: of ranks, had each expert lain once, in
+                                        blocks (of all groups together); else 0 */
     double aux_loss, importance_cv2;
     size_t gate_tokens; /* tokens that these two were made of */
     size_t tokens, selections, kept;

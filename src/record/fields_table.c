@@ -83,6 +83,8 @@ const moe_field_t moe_fields[] = {
     {"run", "routing.tokens_min", MOE_FIELD_COUNT, OPTIONAL},
     {"run", "routing.tokens_max", MOE_FIELD_COUNT, OPTIONAL},
     {"run", "routing.supposed_ranks_per_node", MOE_FIELD_COUNT, OPTIONAL},
+    {"run", "routing.experts_placed", MOE_FIELD_COUNT, OPTIONAL},
+    {"run", "routing.block_rank_max_over_mean", MOE_FIELD_REAL, OPTIONAL},
     {"run", "step", MOE_FIELD_COUNT, OPTIONAL},
     {"run", "load", MOE_FIELD_OBJECT, OPTIONAL},
     {"run", "load.max_over_mean", MOE_FIELD_REAL, OPTIONAL},

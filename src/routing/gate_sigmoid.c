@@ -1,6 +1,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "expected.h"
 #include "gate.h"
 #include "groups.h"
 #include "moe/system.h"
@@ -20,28 +21,6 @@
  * b_e = 1 - that = p_e t / (1 + p_e t) all experts have the threshold 1, and the K highest s_e + b_e
  * have the loads of the popularity, nearly. */
 
-/* sum over e of 1 - exp(-p_e t) = K. The sum is concave in t and at most t: Newton's steps from K grow
- * towards the root and do not pass it. Where all experts are chosen there is none: it is left large. */
-static double time_of(const moe_router_t *router)
-{
-    const int most_steps = 60;
-    const size_t experts = router->spec.experts, top_k = router->spec.top_k;
-    double t = (double)top_k;
-    for (int i = 0; i < most_steps; i++) {
-        double sum = 0, slope = 0;
-        for (size_t e = 0; e < experts; e++) {
-            const double rest = moe_real_exp(-router->popularity[e] * t);
-            sum += 1 - rest;
-            slope += router->popularity[e] * rest;
-        }
-        const double step = slope > 0 ? ((double)top_k - sum) / slope : 0;
-        if (!(step > 1e-12 * t))
-            break;
-        t += step;
-    }
-    return t;
-}
-
 static moe_status_t prepare(moe_router_t *router, moe_error_t *error)
 {
     const size_t experts = router->spec.experts;
@@ -50,7 +29,7 @@ static moe_status_t prepare(moe_router_t *router, moe_error_t *error)
     if (status != MOE_OK)
         return status;
     router->bias = bias;
-    const double t = time_of(router);
+    const double t = moe_expected_time(router->popularity, experts, router->spec.top_k);
     for (size_t e = 0; e < experts; e++) {
         const double odds = router->popularity[e] * t;
         router->bias[e] = odds > 0 ? odds / (1 + odds) : -INFINITY;

@@ -107,7 +107,7 @@ void moe_gate_sums_add(moe_gate_sums_t *sums, const moe_router_t *router, uint32
     for (size_t t = 0; t < table->tokens; t += stride) {
         const int32_t first = table->expert[t * table->top_k];
         if (first != MOE_NO_EXPERT)
-            sums->first_choice[first] += 1;
+            sums->first_choice[sums->logical_of != NULL ? sums->logical_of[first] : first] += 1;
         moe_router_probabilities(router, step, table->first_token + t, sums->one_token);
         for (size_t e = 0; e < sums->experts; e++)
             sums->probability[e] += sums->one_token[e];

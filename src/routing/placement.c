@@ -102,7 +102,7 @@ static moe_status_t place_from_file(const char *path, moe_placement_t *placement
     moe_error_t why = {0};
     moe_status_t status = moe_file_read(path, FILE_LIMIT, &text, &size, &why);
     if (status != MOE_OK)
-        return moe_fail(error, status, "neither block nor round-robin, and %.512s", why.text);
+        return moe_fail(error, status, "neither block, round-robin nor eplb, and %.512s", why.text);
     cursor_t cursor = {.path = path, .at = text, .line = 1};
     status = place_words(&cursor, placement, error);
     if (status == MOE_OK && cursor.at != text + size)
@@ -183,6 +183,9 @@ moe_status_t moe_placement_create(const char *what, size_t experts, size_t ranks
 
 void moe_placement_destroy(moe_placement_t *placement)
 {
+    free(placement->replica_at);
+    free(placement->replica_first);
+    free(placement->logical_of);
     free(placement->expert_at);
     free(placement->first);
     free(placement->local_of);

@@ -11,10 +11,11 @@ static moe_status_t check(const moe_workload_t *workload, size_t rank, moe_error
         return moe_fail(error, MOE_BAD_INPUT, "rank %zu: the experts are placed on %zu ranks", rank,
                         placement->ranks);
     }
-    if (experts != placement->experts) {
+    const size_t placed = placement->logical > 0 ? placement->logical : placement->experts;
+    if (experts != placed) {
         return moe_fail(error, MOE_BAD_INPUT,
                         "the gate chooses among %zu experts, but %zu are placed on ranks", experts,
-                        placement->experts);
+                        placed);
     }
     return MOE_OK;
 }
@@ -52,8 +53,8 @@ static moe_status_t route(moe_batch_t *batch, const moe_workload_t *workload, si
                           moe_error_t *error)
 {
     const moe_routing_spec_t *spec = moe_router_spec(workload->router);
-    const size_t tokens = workload->tokens[rank];
-    moe_status_t status = make_arrays(batch, tokens, moe_routing_slots(spec), spec->experts, error);
+    const size_t tokens = workload->tokens[rank], experts = workload->placement->experts;
+    moe_status_t status = make_arrays(batch, tokens, moe_routing_slots(spec), experts, error);
     if (status != MOE_OK) {
         return status;
     }
@@ -65,20 +66,21 @@ static moe_status_t route(moe_batch_t *batch, const moe_workload_t *workload, si
     if (status != MOE_OK) {
         return status;
     }
+    moe_placement_share(workload->placement, batch->router, workload->step, &batch->table);
     count_selected(batch);
     const moe_capacity_spec_t *capacity = &workload->capacity;
     if (capacity->factor > 0) {
         batch->slots =
-            moe_capacity_slots(tokens, spec->experts, spec->top_k, capacity->factor, capacity->min);
+            moe_capacity_slots(tokens, experts, spec->top_k, capacity->factor, capacity->min);
     }
     const moe_drop_rule_t rule = {.drop = capacity->drop,
                                   .slots = capacity->factor > 0 ? batch->slots : SIZE_MAX,
                                   .seed = spec->seed,
                                   .layer = moe_router_layer(workload->router),
                                   .step = workload->step};
-    status = moe_capacity_keep(&rule, &batch->table, spec->experts, batch->selected, batch->kept,
+    status = moe_capacity_keep(&rule, &batch->table, experts, batch->selected, batch->kept,
                                batch->counts, error);
-    for (size_t e = 0; status == MOE_OK && e < spec->experts; e++) {
+    for (size_t e = 0; status == MOE_OK && e < experts; e++) {
         batch->kept_selections += batch->counts[e];
     }
     return status;

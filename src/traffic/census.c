@@ -29,6 +29,23 @@ moe_status_t moe_census_create(size_t experts, size_t ranks, moe_census_t *out, 
     return MOE_OK;
 }
 
+moe_status_t moe_census_create_placed(const moe_placement_t *placement, size_t ranks,
+                                      moe_census_t *out, moe_error_t *error)
+{
+    moe_census_t census = {0};
+    const moe_status_t status = moe_census_create(placement->experts, ranks, &census, error);
+    if (status != MOE_OK) {
+        return status;
+    }
+    if (placement->logical_of != NULL) { /* gates know the logical ones only */
+        census.logical_of = census.gates.logical_of = placement->logical_of;
+        census.logical = census.gates.experts = placement->logical;
+        census.group_ranks = placement->ranks;
+    }
+    *out = census;
+    return MOE_OK;
+}
+
 void moe_census_destroy(moe_census_t *census)
 {
     free(census->sums);
@@ -58,6 +75,42 @@ void moe_census_add(moe_census_t *census, const moe_workload_t *workload, const 
     moe_gate_sums_add(&census->gates, router, workload->step, &batch->table, stride);
 }
 
+/* Replicas are one expert. */
+static void load_of_experts(const moe_census_t *census, moe_load_t *out)
+{
+    size_t *logical = NULL;
+    if (census->logical_of != NULL) {
+        logical = calloc(census->logical, sizeof *logical);
+    }
+    for (size_t e = 0; logical != NULL && e < census->experts; e++) {
+        logical[census->logical_of[e]] += census->sums[e];
+    }
+    if (logical != NULL) {
+        moe_load_of(logical, census->logical, out);
+    } else {
+        moe_load_of(census->sums, census->experts, out);
+    }
+    free(logical);
+}
+
+/* What the same choices would load ranks with if each expert lay once, in blocks. */
+static double unplaced_max_over_mean(const moe_census_t *census, size_t group_ranks)
+{
+    size_t *rank = calloc(group_ranks, sizeof *rank);
+    moe_placement_t block = {0};
+    moe_load_t load = {0};
+    if (rank != NULL &&
+        moe_placement_create("block", census->logical, group_ranks, &block, NULL) == MOE_OK) {
+        for (size_t e = 0; e < census->experts; e++) {
+            rank[block.rank_of[census->logical_of[e]]] += census->sums[e];
+        }
+        moe_load_of(rank, group_ranks, &load);
+    }
+    moe_placement_destroy(&block);
+    free(rank);
+    return load.max_over_mean;
+}
+
 void moe_census_summarise(const moe_census_t *census, moe_census_report_t *out)
 {
     const size_t *total = totals(census);
@@ -73,8 +126,11 @@ void moe_census_summarise(const moe_census_t *census, moe_census_report_t *out)
         .padding_share = total[SUM_SLOTS] > 0 ? 1 - kept / (double)total[SUM_SLOTS] : -1,
         .hash = total[SUM_HASH],
     };
-    moe_load_of(census->sums, census->experts, &out->expert);
+    load_of_experts(census, &out->expert);
     moe_load_of(census->sums + census->experts, census->ranks, &out->rank);
+    if (census->logical_of != NULL) {
+        out->block_rank_max_over_mean = unplaced_max_over_mean(census, census->group_ranks);
+    }
 }
 
 static void add_load(moe_load_t *sum, const moe_load_t *load, double weight)
@@ -92,6 +148,7 @@ void moe_census_mean(const moe_census_report_t *layers, size_t n, moe_census_rep
     for (size_t i = 0; i < n; i++) {
         add_load(&mean.expert, &layers[i].expert, weight);
         add_load(&mean.rank, &layers[i].rank, weight);
+        mean.block_rank_max_over_mean += weight * layers[i].block_rank_max_over_mean;
         mean.aux_loss += weight * layers[i].aux_loss;
         mean.importance_cv2 += weight * layers[i].importance_cv2;
         mean.drop_share += weight * layers[i].drop_share;

@@ -16,9 +16,10 @@ void moe_sizes_of(const moe_workload_t *workload, size_t count_max, moe_sizes_t 
         .placement = placement,
         .top_k = moe_routing_slots(spec),
         .tokens_max = tokens_max,
-        .slots = capacity->factor > 0 ? moe_capacity_slots(tokens_max, spec->experts, spec->top_k,
-                                                           capacity->factor, capacity->min)
-                                      : 0,
+        .slots = capacity->factor > 0
+                     ? moe_capacity_slots(tokens_max, placement->experts, spec->top_k,
+                                          capacity->factor, capacity->min)
+                     : 0,
         .count_max = count_max,
         .ranks_per_node = workload->ranks_per_node,
     };

@@ -31,4 +31,30 @@ for model in deepseek-v3 kimi-k2 llama4-scout; do
     check "$model gets its published gate, sigmoid" every_record "$json" record=run -- routing.gate \
         routing.published_gate :: '$1 == "sigmoid" && $2 == "-"'
 done
+
+# ---- Redundant experts ----
+eplb=(--placement eplb --skew zipf:1.2 --experts 16 --top-k 2)
+run_loopback 4 layer "${eplb[@]}" --style all --ranks-per-node 2 --capacity-factor 1.25 "${small[@]}"
+cp "$work/out" "$json"
+check "eplb: no errors in any style" done_well and record_count "$json" 9 record=exchange phase=total \
+    and every_record "$json" record=exchange -- errors :: '$1 == 0'
+run pattern "${eplb[@]}" --ranks 4 --tokens 2048 --quiet --json -
+cp "$work/out" "$json"
+check "eplb: 4 redundant experts even ranks out, and the record says from what" every_record "$json" record=run -- \
+    routing.experts_placed load.rank_max_over_mean routing.block_rank_max_over_mean :: '$1 == 20 && $2 < 1.15 && $3 > 1.3'
+block=$(run pattern --skew zipf:1.2 --experts 16 --top-k 2 --ranks 4 --tokens 2048 --quiet --json -
+    records "$work/out" record=run -- load.max_over_mean load.cv load.rank_max_over_mean)
+check "eplb: loads of experts are those of blocks, and so is what it says of blocks" [ "$block" = \
+    "$(records "$json" record=run -- load.max_over_mean load.cv routing.block_rank_max_over_mean)" ]
+run pattern --workload rotating --placement eplb --ranks 4 --tokens 1024 --steps 2 --quiet --json -
+cp "$work/out" "$json"
+check "eplb: a hot rank that moves on meets the placement of the first step" \
+    every_record "$json" record=run step=0 -- load.rank_max_over_mean :: '$1 < 1.2' \
+    and every_record "$json" record=run step=1 -- load.rank_max_over_mean :: '$1 > 1.4'
+run pattern --placement eplb:3 --ranks 4
+check "refused: a number of redundant experts that does not divide" refused 'eplb:4'
+run_loopback 2 iteration --placement eplb --compute none
+check "refused: replicas in training" refused '--pass forward'
+run_loopback 2 iteration --placement eplb --compute none --pass forward --layers 2 --expert-ffn 64 "${small[@]}"
+check "replicas in a forward pass" done_well
 finish

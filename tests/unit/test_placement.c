@@ -149,7 +149,7 @@ static void test_names_that_are_no_file_are_refused(void **state)
     moe_error_t error = {0};
     moe_placement_t placement;
     assert_int_equal(moe_placement_create("blok", 4, 2, &placement, &error), MOE_BAD_INPUT);
-    assert_non_null(strstr(error.text, "neither block nor round-robin"));
+    assert_non_null(strstr(error.text, "neither block, round-robin nor eplb"));
     assert_non_null(strstr(error.text, "blok"));
     assert_int_equal(moe_placement_create("/tmp", 4, 2, &placement, &error), MOE_BAD_INPUT);
 }
