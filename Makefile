@@ -23,6 +23,7 @@ HAVE_BLAS := $(or $(call have,openblas),$(call have,cblas))
 BLAS_PKG := $(if $(call have,openblas),openblas,cblas)
 HAVE_JANSSON := $(call have,jansson)
 HAVE_CMOCKA := $(call have,cmocka)
+HAVE_ZLIB := $(call have,zlib)
 # CUDA: CUDA_HOME, else where nvcc is, else the usual place; CUDA_HOME= leaves it out. NCCL lies beside it or in NCCL_HOME.
 CUDA_HOME ?= $(or $(patsubst %/bin/nvcc,%,$(realpath $(shell command -v nvcc 2>/dev/null))),$(patsubst %/bin/nvcc,%,$(wildcard /usr/local/cuda/bin/nvcc)))
 HAVE_CUDA := $(if $(CUDA_HOME),$(and $(wildcard $(CUDA_HOME)/bin/nvcc),$(wildcard $(CUDA_HOME)/include/cuda_runtime_api.h)))
@@ -38,9 +39,9 @@ MPIRUN ?= $(if $(HAVE_MPI),$(subst mpicc,mpirun,$(notdir $(MPICC))))
 CFLAGS ?= -O3 -g
 WARNINGS = -Wall -Wextra -Wpedantic $(if $(CI),-Werror)
 CPPFLAGS += -Iinclude -D_GNU_SOURCE -DMOE_VERSION='"$(VERSION)"' -DMOE_DATA_DIR='"$(PREFIX)/share/moe-a2a"' \
-    $(if $(HAVE_MPI),-DMOE_HAVE_MPI) $(if $(HAVE_HWLOC),-DMOE_HAVE_HWLOC) $(if $(HAVE_BLAS),-DMOE_HAVE_BLAS) \
+    $(if $(HAVE_MPI),-DMOE_HAVE_MPI) $(if $(HAVE_HWLOC),-DMOE_HAVE_HWLOC) $(if $(HAVE_BLAS),-DMOE_HAVE_BLAS) $(if $(HAVE_ZLIB),-DMOE_HAVE_ZLIB) \
     $(if $(HAVE_CUDA),-DMOE_HAVE_CUDA -isystem $(CUDA_HOME)/include) $(if $(HAVE_NCCL),-DMOE_HAVE_NCCL -isystem $(NCCL_HOME)/include)
-PACKAGES = jansson $(if $(HAVE_HWLOC),hwloc) $(if $(HAVE_BLAS),$(BLAS_PKG))
+PACKAGES = jansson $(if $(HAVE_ZLIB),zlib) $(if $(HAVE_HWLOC),hwloc) $(if $(HAVE_BLAS),$(BLAS_PKG))
 PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
 PACKAGE_LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
 SANITIZERS = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
@@ -86,6 +87,7 @@ ifneq ($(HAVE_JANSSON)$(HAVE_RANDOM123),yesyes)
 endif
 	@$(if $(HAVE_MPI),:,echo "left out: MPI (no mpicc; apt-get install libopenmpi-dev openmpi-bin): only --transport loopback will work")
 	@$(if $(HAVE_HWLOC),:,echo "left out: hwloc (apt-get install libhwloc-dev): records will carry no topology")
+	@$(if $(HAVE_ZLIB),:,echo "left out: zlib (apt-get install zlib1g-dev): traces packed by gzip cannot be read")
 	@$(if $(HAVE_BLAS),:,echo "left out: BLAS (apt-get install libopenblas-dev): no --compute gemm")
 	@$(if $(HAVE_CUDA),:,echo "left out: CUDA (no toolkit found; set CUDA_HOME): no --device cuda")
 	@$(if $(or $(HAVE_NCCL),$(if $(HAVE_CUDA),,no)),:,echo "left out: NCCL (no nccl.h beside CUDA, or no MPI; set NCCL_HOME): no --transport nccl")
@@ -218,6 +220,6 @@ lint:
 	@tools/setup --lint
 	clang-format --dry-run -Werror $(FORMATTED)
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
-	    --suppress=missingIncludeSystem -DMOE_VERSION='""' -DMOE_HAVE_BLAS -DMOE_HAVE_HWLOC -DMOE_HAVE_MPI -DMOE_HAVE_CUDA -DMOE_HAVE_NCCL -Iinclude src bench
+	    --suppress=missingIncludeSystem -DMOE_VERSION='""' -DMOE_HAVE_BLAS -DMOE_HAVE_ZLIB -DMOE_HAVE_HWLOC -DMOE_HAVE_MPI -DMOE_HAVE_CUDA -DMOE_HAVE_NCCL -Iinclude src bench
 	clang-tidy --quiet --warnings-as-errors='*' $(LIBRARY_SOURCES) $(DRIVER_SOURCES) -- -std=c11 $(CPPFLAGS) $(PACKAGE_CFLAGS) \
 	    $(if $(HAVE_MPI),$(shell $(MPICC) -show 2>/dev/null | tr ' ' '\n' | grep '^-I'))

@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -384,6 +385,11 @@ moe_status_t config_read(const command_t *command, int argc, char **argv, config
     return status;
 }
 
+void config_destroy(config_t *config)
+{
+    moe_skew_destroy(&config->routing.skew);
+}
+
 moe_status_t config_lay_out(config_t *config, size_t ranks, moe_error_t *error)
 {
     if (config->options.given[OPT_RANKS] && config->ranks != ranks) {
@@ -413,6 +419,7 @@ moe_status_t config_lay_out(config_t *config, size_t ranks, moe_error_t *error)
         return moe_fail(error, MOE_BAD_INPUT, "--tokens %zu on %zu ranks: too many tokens in all",
                         config->tokens, ranks);
     }
+    config->routing.run = (moe_trace_run_t){.ranks = ranks, .tokens_per_rank = config->tokens};
     return MOE_OK;
 }
 
@@ -428,6 +435,10 @@ moe_status_t config_text(const config_t *config, char **out, moe_error_t *error)
         if (config->options.value[id] != NULL) {
             fprintf(text, "--%s=%s\n", option_row((option_t)id)->name, config->options.value[id]);
         }
+    }
+    if (config->routing.skew.trace != NULL) {
+        fprintf(text, "what the file of --skew holds=%016" PRIx64 "\n",
+                config->routing.skew.trace->hash);
     }
     fclose(text);
     return MOE_OK;
@@ -447,5 +458,6 @@ int config_run(const command_t *command, int argc, char **argv,
     if (status != MOE_OK) {
         fprintf(stderr, "moe-a2a %s: %s\n", command->name, error.text);
     }
+    config_destroy(&config);
     return (int)status;
 }

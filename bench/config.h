@@ -74,6 +74,8 @@ typedef struct config {
 /* Parses and checks everything that can be checked without knowing the ranks. */
 moe_status_t config_read(const command_t *command, int argc, char **argv, config_t *out,
                          moe_error_t *error);
+/* Frees what config_read() has read of files; after its failure too. Copies of a config borrow that. */
+void config_destroy(config_t *config);
 
 /* Parts of config_read(): the options of GROUP_ROUTING; GROUP_RAW; transport, device and GROUP_GPU;
  * --overlap. */

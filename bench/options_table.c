@@ -37,7 +37,7 @@ static const option_row_t rows[OPTIONS] = {
      "the model has groups, else the preset's where it is one of these, else softmax"},
     {OPT_SKEW, "skew", "SPEC", GROUP_ROUTING, "uniform",
      "Popularity of experts: balanced, uniform, zipf:S, hot:N,SHARE, lognormal:SIGMA, "
-     "dirichlet:ALPHA"},
+     "dirichlet:ALPHA, counts:FILE; or the very choices of trace:FILE (see docs/formats.md)"},
     {OPT_PLACEMENT, "placement", "HOW", GROUP_ROUTING, "block",
      "Experts on ranks: block, round-robin, or a file of one rank per expert"},
     {OPT_SEED, "seed", "N", GROUP_ROUTING, "1", "Same seed, same routing, on any number of ranks"},

@@ -321,6 +321,7 @@ moe_status_t world_run_other(world_t *world, const command_t *command, int argc,
     if (other.own_table != NULL) {
         fclose(other.own_table);
     }
+    config_destroy(&other.config);
     return status;
 }
 
@@ -393,23 +394,21 @@ static moe_status_t loopback_is_alone(const config_t *config, moe_error_t *error
                : MOE_OK;
 }
 
-int world_run(const command_t *command, int argc, char **argv, world_fn body)
+static int run_world(world_t *world, const command_t *command, int argc, char **argv, world_fn body)
 {
-    atomic_flag spoken = ATOMIC_FLAG_INIT;
     moe_error_t error = {0};
-    world_t world = {.spoken = &spoken};
-    moe_status_t status = config_read(command, argc, argv, &world.config, &error);
-    world.config.command = command;
-    if (status == MOE_OK && world.config.options.help) {
+    moe_status_t status = config_read(command, argc, argv, &world->config, &error);
+    world->config.command = command;
+    if (status == MOE_OK && world->config.options.help) {
         return MOE_OK;
     }
     if (status == MOE_OK) {
-        status = loopback_is_alone(&world.config, &error);
+        status = loopback_is_alone(&world->config, &error);
     }
-    if (status == MOE_OK && world.config.loopback) {
-        status = run_loopback(&world.config, body, &error);
+    if (status == MOE_OK && world->config.loopback) {
+        status = run_loopback(&world->config, body, &error);
         if (status != MOE_OK && error.text[0] != '\0') {
-            speak(&world, command->name, &error);
+            speak(world, command->name, &error);
         }
         return (int)status;
     }
@@ -417,18 +416,27 @@ int world_run(const command_t *command, int argc, char **argv, world_fn body)
     moe_error_t mpi_error = {0};
     moe_status_t started = MOE_OK;
     if (status == MOE_OK || launcher_present()) {
-        started = moe_mpi_create(&argc, &argv, &world.all, &mpi_error);
+        started = moe_mpi_create(&argc, &argv, &world->all, &mpi_error);
     }
-    if (world.all == NULL) {
+    if (world->all == NULL) {
         /* A launcher that does not fit the MPI fails every process alike. */
         if (started != MOE_BAD_INPUT || launcher_rank() == 0) {
-            speak(&world, command->name, status != MOE_OK ? &error : &mpi_error);
+            speak(world, command->name, status != MOE_OK ? &error : &mpi_error);
         }
         return (int)(status != MOE_OK ? status : started);
     }
-    status = run_rank(&world, body, status, &error);
-    end_world(&world);
+    status = run_rank(world, body, status, &error);
+    end_world(world);
     return (int)status;
+}
+
+int world_run(const command_t *command, int argc, char **argv, world_fn body)
+{
+    atomic_flag spoken = ATOMIC_FLAG_INIT;
+    world_t world = {.spoken = &spoken};
+    const int status = run_world(&world, command, argc, argv, body);
+    config_destroy(&world.config);
+    return status;
 }
 
 int world_refuse(const moe_error_t *error)

@@ -7,6 +7,7 @@
 #include "moe/system.h"
 #include "popularity.h"
 #include "real.h"
+#include "traced.h"
 
 /* Of gates that limit groups. */
 static moe_status_t check_groups(const moe_routing_spec_t *spec, moe_error_t *error)
@@ -58,7 +59,8 @@ moe_status_t moe_routing_check(const moe_routing_spec_t *spec, moe_error_t *erro
                         "another gate",
                         spec->gate->name, spec->gate->top_k, spec->top_k, spec->gate->top_k);
     const moe_status_t status = spec->gate->limits_groups ? check_groups(spec, error) : MOE_OK;
-    return status == MOE_OK ? moe_skew_check(&spec->skew, spec->experts, error) : status;
+    return status == MOE_OK ? moe_skew_check(&spec->skew, spec->experts, spec->top_k, error)
+                            : status;
 }
 
 static moe_status_t fill_popularity(moe_router_t *router, const uint64_t *units, moe_error_t *error)
@@ -143,6 +145,8 @@ void moe_router_route(const moe_router_t *router, uint32_t step, uint64_t first_
     table->first_token = first_token;
     if (takes_turns(router))
         moe_balanced_route(router, step, first_token, table);
+    else if (moe_skew_is_traced(&router->spec.skew))
+        moe_traced_route(router, step, first_token, table);
     else
         router->spec.gate->route(router, step, first_token, table);
 }
@@ -152,6 +156,8 @@ void moe_router_probabilities(const moe_router_t *router, uint32_t step, uint64_
 {
     if (takes_turns(router))
         moe_balanced_probabilities(router, step, token, probability);
+    else if (moe_skew_is_traced(&router->spec.skew))
+        moe_traced_probabilities(router, step, token, probability);
     else
         router->spec.gate->probabilities(router, step, token, probability);
 }
