@@ -372,6 +372,7 @@ moe_status_t config_read(const command_t *command, int argc, char **argv, config
         {GROUP_OUTPUT | GROUP_LIST | GROUP_SUITE, read_output},
         {GROUP_LIST, read_sequence},
         {GROUP_RAW, config_read_raw},
+        {GROUP_PATTERN, config_read_matrix_bytes},
     };
     *out = (config_t){.command = command, .argc = argc, .argv = argv, .chunks = 1};
     /* argv[1] is the subcommand; the parser takes it for the program's name. */

@@ -6,6 +6,7 @@
 #include "layers.h"
 #include "moe/system.h"
 #include "output.h"
+#include "pattern_files.h"
 
 static const command_t command = {
     .name = "pattern",
@@ -14,8 +15,12 @@ static const command_t command = {
         "Routes the tokens of all ranks and prints the load of experts and ranks, drops, and the "
         "bytes that each style would put on the wire. Runs in one process.\v"
         "  moe-a2a pattern --model mixtral-8x7b --ranks 8 --tokens 1024 --skew zipf:1.2 "
-        "--capacity-factor 1.25 --json -",
-    .groups = GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_OUTPUT | GROUP_PAIRS,
+        "--capacity-factor 1.25 --json -\n"
+        "  moe-a2a pattern --import auto router_trace.jsonl\n"
+        "  moe-a2a pattern --experts 64 --top-k 8 --skew trace:routed.npy --export nccl-tests "
+        "m.txt",
+    .groups = GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_OUTPUT |
+              GROUP_PAIRS | GROUP_PATTERN,
     .standard_style = "padded,padded-max,exact",
 };
 
@@ -240,7 +245,10 @@ static moe_status_t describe(pattern_t *p, moe_error_t *error)
 static moe_status_t run_pattern(config_t *config, moe_error_t *error)
 {
     pattern_t p = {.config = config};
-    moe_status_t status = config_lay_out(config, config->ranks, error);
+    moe_status_t status = pattern_files_check(config, error);
+    if (status == MOE_OK) {
+        status = config_lay_out(config, config->ranks, error);
+    }
     if (status == MOE_OK) {
         status = moe_recorder_create(config->options.value[OPT_JSON],
                                      config->options.value[OPT_CSV], &p.recorder, error);
@@ -254,9 +262,16 @@ static moe_status_t run_pattern(config_t *config, moe_error_t *error)
     if (!config->quiet) {
         p.table = config->stdout_taken ? stderr : stdout;
     }
-    status = route_all(&p, error);
-    if (status == MOE_OK) {
-        status = describe(&p, error);
+    if (config->options.value[OPT_IMPORT] != NULL) {
+        status = pattern_import(config, p.table, p.recorder, error);
+    } else {
+        status = route_all(&p, error);
+        if (status == MOE_OK) {
+            status = describe(&p, error);
+        }
+        if (status == MOE_OK) {
+            status = pattern_export(config, p.group, p.ranks_per_node, p.table, error);
+        }
     }
     for (size_t g = 0; p.group != NULL && g < config->dp; g++) {
         layer_set_destroy(&p.group[g]);

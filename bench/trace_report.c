@@ -22,12 +22,12 @@ void trace_describe(const moe_trace_t *trace, char text[TRACE_TEXT])
         snprintf(steps, sizeof steps, ", %zu steps", trace->steps);
     }
     if (trace->kind == MOE_TRACE_CHOICES) {
-        snprintf(text, TRACE_TEXT, "%zu tokens%s, %zu layers%s; top-%zu of %zu experts%s",
-                 trace->tokens / trace->layers / trace->steps, ranks, trace->layers, steps,
-                 trace->top_k, trace->experts, more);
+        snprintf(text, TRACE_TEXT, "%zu tokens%s, %zu layer%s%s; top-%zu of %zu experts%s",
+                 trace->tokens / trace->layers / trace->steps, ranks, trace->layers,
+                 trace->layers == 1 ? "" : "s", steps, trace->top_k, trace->experts, more);
     } else if (trace->kind == MOE_TRACE_COUNTS) {
-        snprintf(text, TRACE_TEXT, "counts%s, %zu layers%s; %zu experts%s", ranks, trace->layers,
-                 steps, trace->experts, more);
+        snprintf(text, TRACE_TEXT, "counts%s, %zu layer%s%s; %zu experts%s", ranks, trace->layers,
+                 trace->layers == 1 ? "" : "s", steps, trace->experts, more);
     } else {
         snprintf(text, TRACE_TEXT, "%zu slots, %zu layers; %zu experts or more", trace->slots,
                  trace->layers, trace->experts);

@@ -95,8 +95,9 @@ moe_status_t moe_trace_read(const char *path, const moe_trace_format_t *format, 
                             moe_trace_t **out, moe_error_t *error);
 void moe_trace_destroy(moe_trace_t *trace); /* NULL is allowed */
 
-/* Does one of the formats for certain know the file at path? For callers with formats of their own. */
-const moe_trace_format_t *moe_trace_recognise(const char *path);
+/* The format that a file has by its beginning, NULL: none; for callers with formats of their own. *other: where
+ * counts may be choices as well, the format that they then have; else NULL. */
+const moe_trace_format_t *moe_trace_recognise(const char *path, const moe_trace_format_t **other);
 
 /* Writes choices in the format `moe`, anew. MOE_BAD_INPUT where the file cannot be made, MOE_FAILED where
  * it cannot be written. */

@@ -9,7 +9,11 @@ static bool detect(const char *head, size_t size, unsigned wanted)
 {
     (void)wanted;
     const char letter = moe_head_letter(head, size);
-    return letter == '[' || (letter == '{' && moe_head_holds(head, size, "\"weight\""));
+    const char *bracket = memchr(head, '[', size);
+    /* Rows in it: '[' by itself also begins a section of an .ini file. */
+    const bool rows =
+        letter == '[' && moe_head_letter(bracket + 1, size - (size_t)(bracket + 1 - head)) == '[';
+    return rows || (letter == '{' && moe_head_holds(head, size, "\"weight\""));
 }
 
 static moe_status_t read_object(moe_input_t *input, moe_pull_table_t *table)

@@ -73,12 +73,15 @@ static const moe_trace_format_t *detect(moe_input_t *input, unsigned wanted)
     return NULL;
 }
 
-const moe_trace_format_t *moe_trace_recognise(const char *path)
+const moe_trace_format_t *moe_trace_recognise(const char *path, const moe_trace_format_t **other)
 {
     moe_input_t input;
+    *other = NULL;
     if (moe_input_open(path, &input, NULL) != MOE_OK)
         return NULL;
     const moe_trace_format_t *format = detect(&input, MOE_TRACE_ANY);
+    if (format != NULL && (format->kinds & MOE_TRACE_COUNTS) != 0)
+        *other = detect(&input, MOE_TRACE_CHOICES);
     moe_input_close(&input);
     return format;
 }
