@@ -3,6 +3,7 @@
 #   make            build what this machine has the parts for        make run      set up, build, run the main job
 #   make check      set up, build, run every test                    make bench    figures of speed, as ratios
 #   make install PREFIX=/usr/local DESTDIR=                          make format, make lint
+#   make fuzz       every reader of files, 100,000 times, under sanitizers (FUZZ_RUNS=, FUZZ_TARGETS=)
 #   MPICC=mpicc.mpich  another MPI     SANITIZE=address,undefined    CI=true       warnings are errors
 #   make pictures   those of the documentation, anew
 #   make check-gpu, make bench-gpu     tests and figures that need a GPU            CUDA_HOME=  without CUDA
@@ -74,7 +75,7 @@ PROGRAM = $(BUILD)/moe-a2a
 # `make V=1` shows the commands.
 QUIET = $(if $(V),,@echo '  $(1)' $(patsubst $(BUILD)/%,%,$@);)
 
-.PHONY: all run pictures check bench check-gpu bench-gpu setup install uninstall clean format lint tests headers parts
+.PHONY: all run pictures check fuzz bench check-gpu bench-gpu setup install uninstall clean format lint tests headers parts
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -145,9 +146,23 @@ $(FAKE_GPU)/libcublas.so.% $(FAKE_GPU)/libnccl.so.%: $(wildcard tests/fakes/gpu/
 	@mkdir -p $(@D)
 	$(call QUIET,fake)$(COMPILE) -fPIC -shared -Wl,-soname,$(@F) -o $@ $(wildcard tests/fakes/gpu/$(patsubst lib%,%,$(firstword $(subst ., ,$(@F))))*.c)
 
--include $(patsubst %.o,%.d,$(call object,$(LIBRARY_SOURCES) $(KERNEL_SOURCES) $(DRIVER_SOURCES) $(wildcard tests/unit/*.c tests/mpi/*.c tests/bench/*.c)))
+# Readers under whatever bytes (tests/fuzz): with a driver of our own, and with libFuzzer for `make fuzz`.
+FUZZ_SOURCES = $(filter-out tests/fuzz/driver.c tests/fuzz/libfuzzer.c,$(wildcard tests/fuzz/*.c))
+FUZZ_OBJECTS = $(call object,$(FUZZ_SOURCES) $(filter-out bench/main.c,$(DRIVER_SOURCES)))
 
-tests: all $(UNIT_TESTS) $(MPI_TESTS) $(MPI_FAKES) $(GPU_FAKES) $(BENCHES)
+$(BUILD)/tests/fuzz/fuzz: $(call object,tests/fuzz/driver.c) $(FUZZ_OBJECTS) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call QUIET,link)$(LINK) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/fuzz/libfuzzer: $(call object,tests/fuzz/libfuzzer.c) $(FUZZ_OBJECTS) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call QUIET,link)$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+	@for t in $$($(@D)/fuzz --list); do ln -sf libfuzzer $(@D)/fuzz-$$t; done
+$(BUILD)/tests/fuzz/libfuzzer: | $(BUILD)/tests/fuzz/fuzz
+
+-include $(patsubst %.o,%.d,$(call object,$(LIBRARY_SOURCES) $(KERNEL_SOURCES) $(DRIVER_SOURCES) $(wildcard tests/unit/*.c tests/mpi/*.c tests/bench/*.c tests/fuzz/*.c)))
+
+tests: all $(UNIT_TESTS) $(MPI_TESTS) $(MPI_FAKES) $(GPU_FAKES) $(BENCHES) $(BUILD)/tests/fuzz/fuzz
 
 # ---- What a person calls ---------------------------------------------------------------------
 # Set-up may bring parts that were missing when this file was read: the work is done by a second make.
@@ -171,6 +186,16 @@ pictures: setup
 bench: setup
 	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync tests
 	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" tests/bench/run
+
+# Every reader of files and of options, FUZZ_RUNS times under sanitizers: by clang's libFuzzer, or without clang by the driver
+# that `make check` has.
+FUZZ_RUNS ?= 100000
+FUZZ_CLANG := $(shell echo 'int LLVMFuzzerTestOneInput(const char *b, unsigned long n) { return b == 0 || n == 0; }' | clang -x c -fsanitize=fuzzer -o /dev/null - 2>/dev/null && echo yes)
+FUZZ_MAKE = $(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/fuzz MPICC= CUDA_HOME= CFLAGS='-O1 -g' CC=$(if $(FUZZ_CLANG),clang,$(CC))
+fuzz: setup
+	@$(if $(FUZZ_CLANG),:,echo "no libFuzzer (apt-get install clang): inputs are made by tests/fuzz/driver.c")
+	@+$(FUZZ_MAKE) SANITIZE=address,undefined$(if $(FUZZ_CLANG),$(comma)fuzzer-no-link) $(BUILD)/fuzz/tests/fuzz/$(if $(FUZZ_CLANG),libfuzzer,fuzz)
+	@tests/fuzz/run $(BUILD)/fuzz/tests/fuzz $(FUZZ_RUNS) $(FUZZ_TARGETS)
 
 # On a machine with GPUs; where there is none they say so.
 check-gpu: setup
