@@ -120,4 +120,23 @@ run_loopback 2 layer --experts 8 --top-k 3 --hidden 32 --tokens 9 --skew counts:
 check "all styles carry what counts make popular" done_well and printed 'popularity of experts: counts'
 run pattern --skew trace:$samples/vllm-i2.npy
 check "a trace of another top-k is refused with both" refused "--skew.*choose 3 experts, the model's choose 2"
+
+# ---- A million tokens ----
+million() { # tokens of top-8, as vLLM writes them: 1,000 rows, again and again
+    local rows=()
+    LC_ALL=C awk 'BEGIN { for (t = 0; t < 1000; t++) for (k = 0; k < 8; k++) printf "%c", 1 + t % 55 + k }' >"$work/rows"
+    mapfile -t rows < <(yes "$work/rows" | head -1000)
+    printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000, 8), }"
+    cat "${rows[@]}"
+}
+million >"$work/million.npy"
+run pattern --import vllm "$work/million.npy" --export moe "$work/million.moe"
+check "a trace of 1,000,000 tokens of top-8 is read" done_well and printed '1000000 tokens, 1 layer; top-8 of 63'
+if [ -z "$SANITIZE" ]; then
+    for file in million.npy million.moe; do
+        check "and in 200 MB: $file" bash -c "ulimit -d 200000; exec '$program' pattern --import auto '$work/$file' --quiet"
+    done
+else
+    skip "sanitizers take memory of their own" "and in 200 MB: million.npy" "and in 200 MB: million.moe"
+fi
 finish
