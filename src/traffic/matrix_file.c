@@ -18,6 +18,8 @@
 #define FILE_TEXT ((size_t)4 << 30)
 /* Of a word in a message. */
 #define WORD_TEXT 24
+/* Of blocks that every machine has memory for: how much there is, is asked for larger ones only. */
+#define SMALL_BYTES ((double)(1 << 20))
 /* What is looked at to tell formats apart. */
 #define HEAD_BYTES 4096
 
@@ -125,6 +127,15 @@ bool moe_matrix_next_line(moe_matrix_text_t *text)
     return true;
 }
 
+bool moe_matrix_fits(moe_matrix_text_t *text, double bytes)
+{
+    if (bytes <= SMALL_BYTES)
+        return true;
+    if (text->memory == 0)
+        text->memory = moe_memory_available();
+    return bytes <= (double)text->memory;
+}
+
 moe_status_t moe_matrix_whole(moe_matrix_text_t *text, size_t length, size_t *out)
 {
     const int shown = length < WORD_TEXT ? (int)length : WORD_TEXT;
@@ -140,8 +151,9 @@ moe_status_t moe_matrix_whole(moe_matrix_text_t *text, size_t length, size_t *ou
         return moe_matrix_refuse(text,
                                  "'%.*s' is not a whole number of bytes, 0 or more (digits only)",
                                  shown, text->at);
-    if (!fits || value > text->memory) {
+    if (!fits || !moe_matrix_fits(text, (double)value)) {
         char have[16];
+        text->memory = text->memory == 0 ? moe_memory_available() : text->memory;
         return moe_matrix_refuse(text, "'%.*s%s' bytes do not fit memory: %s are available", shown,
                                  text->at, length > WORD_TEXT ? "..." : "",
                                  moe_format_bytes((double)text->memory, have));
@@ -193,7 +205,6 @@ moe_status_t moe_matrix_read(const moe_matrix_file_t *file, moe_matrix_t *out, m
                               .end = bytes + size,
                               .line_start = bytes,
                               .line = 1,
-                              .memory = moe_memory_available(),
                               .error = error};
     const moe_matrix_format_t *format = file->format != NULL ? file->format : detect(bytes, size);
     status = format->read(&text, &ranks);

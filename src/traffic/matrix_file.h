@@ -12,7 +12,7 @@ typedef struct moe_matrix_text {
     const char *at, *end; /* a NUL stands at `end` */
     const char *line_start;
     size_t line;   /* from 1 */
-    size_t memory; /* bytes that there are: no block can have more */
+    size_t memory; /* bytes that there are, 0: not asked yet */
     /* Values in order of reading, of a matrix that need not be square yet. Whole numbers of bytes fit. */
     double *value;
     size_t count, room;
@@ -43,6 +43,8 @@ size_t moe_matrix_column(const moe_matrix_text_t *text);
 void moe_matrix_skip_blanks(moe_matrix_text_t *text, const char *comments);
 /* Past the end of the line; false at the end of the file. */
 bool moe_matrix_next_line(moe_matrix_text_t *text);
+/* Does a block of so many bytes fit memory? */
+bool moe_matrix_fits(moe_matrix_text_t *text, double bytes);
 /* A whole number of digits only, of `length` bytes from here, not taken; it must fit memory. */
 moe_status_t moe_matrix_whole(moe_matrix_text_t *text, size_t length, size_t *out);
 moe_status_t moe_matrix_add(moe_matrix_text_t *text, double value);

@@ -213,7 +213,7 @@ static moe_status_t make_bytes(rows_t *r, bool fractions)
                                     "(--matrix-bytes)");
     for (size_t i = 0; i < text->count; i++) {
         text->value[i] = floor(text->value[i] * (double)whole);
-        if (text->value[i] > (double)text->memory)
+        if (!moe_matrix_fits(text, text->value[i]))
             return moe_matrix_refuse_at(text, r->last_line, 1, "%.0f bytes do not fit memory",
                                         text->value[i]);
     }

@@ -168,7 +168,7 @@ static moe_status_t make_bytes(moe_matrix_text_t *text, const pattern_t *p, size
                                     p->team, text->count);
     for (size_t i = 0; i < text->count; i++) {
         text->value[i] *= (double)p->type_bytes;
-        if (text->value[i] > (double)text->memory)
+        if (!moe_matrix_fits(text, text->value[i]))
             return moe_matrix_refuse_at(text, p->line, 1, "%.0f bytes do not fit memory",
                                         text->value[i]);
     }

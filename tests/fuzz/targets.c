@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "../../bench/commands.h"
@@ -90,7 +91,10 @@ static void read_own(const char *path, const uint8_t *bytes, size_t size)
 static void write_and_read(const moe_matrix_t *matrix, const moe_matrix_format_t *format)
 {
     char path[64];
-    snprintf(path, sizeof path, "/tmp/moe-fuzz-%d", (int)getpid());
+    static int memory = -1;
+    if (memory < 0)
+        memory = memfd_create("written", 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", memory);
     moe_matrix_t back;
     const moe_matrix_file_t file = {.path = path, .format = format};
     if (moe_matrix_write(matrix, format, path, NULL) == MOE_OK) {
@@ -99,7 +103,6 @@ static void write_and_read(const moe_matrix_t *matrix, const moe_matrix_format_t
             abort();
         moe_matrix_destroy(&back);
     }
-    remove(path);
 }
 
 static void read_matrix(const char *path, const char *format)

@@ -212,8 +212,9 @@ static void test_a_gzip_bomb_is_refused_before_it_goes_off(void **state)
     for (int i = 0; i < 1024; i++)
         gzwrite(packed, block, sizeof block);
     gzclose(packed);
-    assert_int_equal(moe_trace_read(trace_path, NULL, MOE_TRACE_ANY, &trace, &error),
-                     MOE_BAD_INPUT);
+    assert_int_equal(
+        moe_trace_read(trace_path, moe_trace_format_find("eplb"), MOE_TRACE_ANY, &trace, &error),
+        MOE_BAD_INPUT);
     assert_non_null(strstr(error.text, "unpacks to more than 200 times as much"));
 }
 
