@@ -86,8 +86,8 @@ void moe_traced_probabilities(const moe_router_t *router, uint32_t step, uint64_
                               double *probability)
 {
     const size_t experts = router->spec.experts, top_k = router->spec.top_k;
-    int32_t expert[MOE_MAX_TOP_K];
-    float weight[MOE_MAX_TOP_K];
+    int32_t expert[MOE_MAX_TOP_K] = {0};
+    float weight[MOE_MAX_TOP_K] = {0};
     double sum = 0;
     route_one(router, step, token, expert, weight);
     for (size_t k = 0; k < top_k; k++)

@@ -97,35 +97,40 @@ static moe_status_t read_values(reader_t *r, size_t value[COLUMNS])
     return MOE_OK;
 }
 
-static moe_status_t make_room(reader_t *r, size_t layer, size_t expert)
+/* The count of an expert, NULL where the file does not justify the room for it. */
+static double *find_count(reader_t *r, size_t layer, size_t expert)
 {
     moe_input_t *input = r->input;
-    if (layer >= r->room) {
+    if (r->layer == NULL || layer >= r->room) {
         const size_t room = 2 * (layer + 1);
         if (moe_input_allow(input, r->memory + room * sizeof *r->layer) != MOE_OK)
-            return input->status;
+            return NULL;
         layer_t *moved = realloc(r->layer, room * sizeof *moved);
-        if (moved == NULL)
-            return moe_input_refuse(input, "%zu layers do not fit memory", room);
+        if (moved == NULL) {
+            moe_input_refuse(input, "%zu layers do not fit memory", room);
+            return NULL;
+        }
         memset(moved + r->room, 0, (room - r->room) * sizeof *moved);
         r->layer = moved;
         r->room = room;
     }
     layer_t *at = &r->layer[layer];
-    if (expert >= at->experts) {
+    if (at->count == NULL || expert >= at->experts) {
         const size_t experts = expert >= r->experts ? expert + 1 : r->experts;
         r->memory += (experts - at->experts) * sizeof *at->count;
         if (moe_input_allow(input, r->memory + r->room * sizeof *r->layer) != MOE_OK)
-            return input->status;
+            return NULL;
         double *moved = realloc(at->count, experts * sizeof *moved);
-        if (moved == NULL)
-            return moe_input_refuse(input, "%zu experts do not fit memory", experts);
+        if (moved == NULL) {
+            moe_input_refuse(input, "%zu experts do not fit memory", experts);
+            return NULL;
+        }
         memset(moved + at->experts, 0, (experts - at->experts) * sizeof *moved);
         at->count = moved;
         at->experts = r->experts = experts;
     }
     r->layers = layer >= r->layers ? layer + 1 : r->layers;
-    return MOE_OK;
+    return &at->count[expert];
 }
 
 static moe_status_t skip_heading(moe_input_t *input)
@@ -150,9 +155,10 @@ static moe_status_t read_lines(reader_t *r)
             moe_input_take(input);
             continue;
         }
-        if (read_values(r, value) != MOE_OK || make_room(r, value[0], value[1]) != MOE_OK)
+        double *count = read_values(r, value) == MOE_OK ? find_count(r, value[0], value[1]) : NULL;
+        if (count == NULL)
             return input->status;
-        r->layer[value[0]].count[value[1]] += (double)value[2];
+        *count += (double)value[2];
     }
     return input->status;
 }

@@ -218,51 +218,51 @@ moe_status_t moe_input_end(moe_input_t *input)
 /* ---- Refusals ---- */
 
 #define REASON 512
+#define PLACE  64
 
-static moe_status_t refuse(moe_input_t *input, const char *place, const char *format,
-                           va_list values)
+static moe_status_t refuse(moe_input_t *input, const char *place, const char *reason)
 {
-    char reason[REASON];
-    if (input->status != MOE_OK)
-        return input->status;
-    vsnprintf(reason, sizeof reason, format, values);
-    input->status = moe_fail(input->error, MOE_BAD_INPUT, MOE_QUOTED "%s %s",
-                             MOE_QUOTE(input->path, 400), place, reason);
+    if (input->status == MOE_OK)
+        input->status = moe_fail(input->error, MOE_BAD_INPUT, MOE_QUOTED "%s %s",
+                                 MOE_QUOTE(input->path, 400), place, reason);
     return input->status;
 }
 
 moe_status_t moe_input_refuse(moe_input_t *input, const char *format, ...)
 {
-    char place[64];
+    char place[PLACE], reason[REASON];
     va_list values;
     snprintf(place, sizeof place, ":%zu:%zu:", input->line, moe_input_column(input));
     va_start(values, format);
-    const moe_status_t status = refuse(input, place, format, values);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
+    vsnprintf(reason, sizeof reason, format, values);
     va_end(values);
-    return status;
+    return refuse(input, place, reason);
 }
 
 moe_status_t moe_input_refuse_at(moe_input_t *input, size_t line, size_t column, const char *format,
                                  ...)
 {
-    char place[64];
+    char place[PLACE], reason[REASON];
     va_list values;
     snprintf(place, sizeof place, ":%zu:%zu:", line, column);
     va_start(values, format);
-    const moe_status_t status = refuse(input, place, format, values);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
+    vsnprintf(reason, sizeof reason, format, values);
     va_end(values);
-    return status;
+    return refuse(input, place, reason);
 }
 
 moe_status_t moe_input_refuse_byte(moe_input_t *input, size_t offset, const char *format, ...)
 {
-    char place[64];
+    char place[PLACE], reason[REASON];
     va_list values;
     snprintf(place, sizeof place, ": byte %zu:", offset);
     va_start(values, format);
-    const moe_status_t status = refuse(input, place, format, values);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
+    vsnprintf(reason, sizeof reason, format, values);
     va_end(values);
-    return status;
+    return refuse(input, place, reason);
 }
 
 moe_status_t moe_input_allow(moe_input_t *input, size_t bytes)

@@ -12,7 +12,7 @@ static const moe_trace_format_t *const formats[] = {
     &moe_trace_vllm_load, &moe_trace_sglang,   &moe_trace_trtllm,
     &moe_trace_eplb,      &moe_trace_csv,      &moe_trace_pickle,
 };
-#define FORMATS (sizeof formats / sizeof *formats)
+#define FORMATS (sizeof formats / sizeof formats[0])
 
 const moe_trace_format_t *moe_trace_format_at(size_t index)
 {
@@ -89,11 +89,12 @@ const moe_trace_format_t *moe_trace_recognise(const char *path, const moe_trace_
 static moe_status_t refuse_unknown(moe_input_t *input, unsigned wanted)
 {
     char names[160] = "";
-    for (size_t i = 0; i < FORMATS; i++) {
+    const moe_trace_format_t *format;
+    for (size_t i = 0; (format = moe_trace_format_at(i)) != NULL; i++) {
         const size_t length = strlen(names);
-        if ((formats[i]->kinds & wanted) != 0)
+        if ((format->kinds & wanted) != 0)
             snprintf(names + length, sizeof names - length, "%s%s", length > 0 ? ", " : "",
-                     formats[i]->name);
+                     format->name);
     }
     return moe_input_refuse_byte(input, 0,
                                  "by its beginning this is none of the formats that could be used "
@@ -170,11 +171,9 @@ moe_status_t moe_trace_read(const char *path, const moe_trace_format_t *format, 
     if (status != MOE_OK)
         return status;
     const moe_trace_format_t *use = format != NULL ? format : detect(&input, wanted);
-    if (use == NULL)
-        status = refuse_unknown(&input, wanted);
-    if (status == MOE_OK)
-        status = moe_alloc("a trace", 1, sizeof(moe_trace_t), &memory, error);
-    if (status == MOE_OK)
+    status = use == NULL ? refuse_unknown(&input, wanted)
+                         : moe_alloc("a trace", 1, sizeof(moe_trace_t), &memory, error);
+    if (use != NULL && status == MOE_OK)
         status = read_as(&input, use, wanted, memory);
     moe_input_close(&input);
     if (status == MOE_OK)

@@ -26,7 +26,7 @@
 /* The last takes what no other knows. */
 static const moe_matrix_format_t *const formats[] = {
     &moe_matrix_ucc, &moe_matrix_csv, &moe_matrix_csv_fractions, &moe_matrix_nccl_tests};
-#define FORMATS (sizeof formats / sizeof *formats)
+#define FORMATS (sizeof formats / sizeof formats[0])
 
 const moe_matrix_format_t *moe_matrix_format_at(size_t index)
 {
@@ -81,6 +81,7 @@ static moe_status_t refuse(moe_matrix_text_t *text, size_t line, size_t column, 
                            va_list values)
 {
     char reason[MOE_ERROR_TEXT / 2];
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
     vsnprintf(reason, sizeof reason, format, values);
     return moe_fail(text->error, MOE_BAD_INPUT, MOE_QUOTED ":%zu:%zu: %s",
                     MOE_QUOTE(text->file->path, 400), line, column, reason);
