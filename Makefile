@@ -3,6 +3,7 @@
 #   make            build what this machine has the parts for        make run      set up, build, run the main job
 #   make check      set up, build, run every test                    make bench    figures of speed, as ratios
 #   make install PREFIX=/usr/local DESTDIR=                          make format, make lint
+#   make fuzz       every reader of files, 100,000 times, under sanitizers (FUZZ_RUNS=, FUZZ_TARGETS=)
 #   MPICC=mpicc.mpich  another MPI     SANITIZE=address,undefined    CI=true       warnings are errors
 #   make pictures   those of the documentation, anew
 #   make check-gpu, make bench-gpu     tests and figures that need a GPU            CUDA_HOME=  without CUDA
@@ -23,6 +24,7 @@ HAVE_BLAS := $(or $(call have,openblas),$(call have,cblas))
 BLAS_PKG := $(if $(call have,openblas),openblas,cblas)
 HAVE_JANSSON := $(call have,jansson)
 HAVE_CMOCKA := $(call have,cmocka)
+HAVE_ZLIB := $(call have,zlib)
 # CUDA: CUDA_HOME, else where nvcc is, else the usual place; CUDA_HOME= leaves it out. NCCL lies beside it or in NCCL_HOME.
 CUDA_HOME ?= $(or $(patsubst %/bin/nvcc,%,$(realpath $(shell command -v nvcc 2>/dev/null))),$(patsubst %/bin/nvcc,%,$(wildcard /usr/local/cuda/bin/nvcc)))
 HAVE_CUDA := $(if $(CUDA_HOME),$(and $(wildcard $(CUDA_HOME)/bin/nvcc),$(wildcard $(CUDA_HOME)/include/cuda_runtime_api.h)))
@@ -38,9 +40,9 @@ MPIRUN ?= $(if $(HAVE_MPI),$(subst mpicc,mpirun,$(notdir $(MPICC))))
 CFLAGS ?= -O3 -g
 WARNINGS = -Wall -Wextra -Wpedantic $(if $(CI),-Werror)
 CPPFLAGS += -Iinclude -D_GNU_SOURCE -DMOE_VERSION='"$(VERSION)"' -DMOE_DATA_DIR='"$(PREFIX)/share/moe-a2a"' \
-    $(if $(HAVE_MPI),-DMOE_HAVE_MPI) $(if $(HAVE_HWLOC),-DMOE_HAVE_HWLOC) $(if $(HAVE_BLAS),-DMOE_HAVE_BLAS) \
+    $(if $(HAVE_MPI),-DMOE_HAVE_MPI) $(if $(HAVE_HWLOC),-DMOE_HAVE_HWLOC) $(if $(HAVE_BLAS),-DMOE_HAVE_BLAS) $(if $(HAVE_ZLIB),-DMOE_HAVE_ZLIB) \
     $(if $(HAVE_CUDA),-DMOE_HAVE_CUDA -isystem $(CUDA_HOME)/include) $(if $(HAVE_NCCL),-DMOE_HAVE_NCCL -isystem $(NCCL_HOME)/include)
-PACKAGES = jansson $(if $(HAVE_HWLOC),hwloc) $(if $(HAVE_BLAS),$(BLAS_PKG))
+PACKAGES = jansson $(if $(HAVE_ZLIB),zlib) $(if $(HAVE_HWLOC),hwloc) $(if $(HAVE_BLAS),$(BLAS_PKG))
 PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
 PACKAGE_LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
 SANITIZERS = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
@@ -73,7 +75,7 @@ PROGRAM = $(BUILD)/moe-a2a
 # `make V=1` shows the commands.
 QUIET = $(if $(V),,@echo '  $(1)' $(patsubst $(BUILD)/%,%,$@);)
 
-.PHONY: all run pictures check bench check-gpu bench-gpu setup install uninstall clean format lint tests headers parts
+.PHONY: all run pictures check fuzz bench check-gpu bench-gpu setup install uninstall clean format lint tests headers parts
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -86,6 +88,7 @@ ifneq ($(HAVE_JANSSON)$(HAVE_RANDOM123),yesyes)
 endif
 	@$(if $(HAVE_MPI),:,echo "left out: MPI (no mpicc; apt-get install libopenmpi-dev openmpi-bin): only --transport loopback will work")
 	@$(if $(HAVE_HWLOC),:,echo "left out: hwloc (apt-get install libhwloc-dev): records will carry no topology")
+	@$(if $(HAVE_ZLIB),:,echo "left out: zlib (apt-get install zlib1g-dev): traces packed by gzip cannot be read")
 	@$(if $(HAVE_BLAS),:,echo "left out: BLAS (apt-get install libopenblas-dev): no --compute gemm")
 	@$(if $(HAVE_CUDA),:,echo "left out: CUDA (no toolkit found; set CUDA_HOME): no --device cuda")
 	@$(if $(or $(HAVE_NCCL),$(if $(HAVE_CUDA),,no)),:,echo "left out: NCCL (no nccl.h beside CUDA, or no MPI; set NCCL_HOME): no --transport nccl")
@@ -143,9 +146,23 @@ $(FAKE_GPU)/libcublas.so.% $(FAKE_GPU)/libnccl.so.%: $(wildcard tests/fakes/gpu/
 	@mkdir -p $(@D)
 	$(call QUIET,fake)$(COMPILE) -fPIC -shared -Wl,-soname,$(@F) -o $@ $(wildcard tests/fakes/gpu/$(patsubst lib%,%,$(firstword $(subst ., ,$(@F))))*.c)
 
--include $(patsubst %.o,%.d,$(call object,$(LIBRARY_SOURCES) $(KERNEL_SOURCES) $(DRIVER_SOURCES) $(wildcard tests/unit/*.c tests/mpi/*.c tests/bench/*.c)))
+# Readers under whatever bytes (tests/fuzz): with a driver of our own, and with libFuzzer for `make fuzz`.
+FUZZ_SOURCES = $(filter-out tests/fuzz/driver.c tests/fuzz/libfuzzer.c,$(wildcard tests/fuzz/*.c))
+FUZZ_OBJECTS = $(call object,$(FUZZ_SOURCES) $(filter-out bench/main.c,$(DRIVER_SOURCES)))
 
-tests: all $(UNIT_TESTS) $(MPI_TESTS) $(MPI_FAKES) $(GPU_FAKES) $(BENCHES)
+$(BUILD)/tests/fuzz/fuzz: $(call object,tests/fuzz/driver.c) $(FUZZ_OBJECTS) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call QUIET,link)$(LINK) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/fuzz/libfuzzer: $(call object,tests/fuzz/libfuzzer.c) $(FUZZ_OBJECTS) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call QUIET,link)$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+	@for t in $$($(@D)/fuzz --list); do ln -sf libfuzzer $(@D)/fuzz-$$t; done
+$(BUILD)/tests/fuzz/libfuzzer: | $(BUILD)/tests/fuzz/fuzz
+
+-include $(patsubst %.o,%.d,$(call object,$(LIBRARY_SOURCES) $(KERNEL_SOURCES) $(DRIVER_SOURCES) $(wildcard tests/unit/*.c tests/mpi/*.c tests/bench/*.c tests/fuzz/*.c)))
+
+tests: all $(UNIT_TESTS) $(MPI_TESTS) $(MPI_FAKES) $(GPU_FAKES) $(BENCHES) $(BUILD)/tests/fuzz/fuzz
 
 # ---- What a person calls ---------------------------------------------------------------------
 # Set-up may bring parts that were missing when this file was read: the work is done by a second make.
@@ -169,6 +186,16 @@ pictures: setup
 bench: setup
 	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync tests
 	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" tests/bench/run
+
+# Every reader of files and of options, FUZZ_RUNS times under sanitizers: by clang's libFuzzer, or without clang by the driver
+# that `make check` has.
+FUZZ_RUNS ?= 100000
+FUZZ_CLANG := $(shell echo 'int LLVMFuzzerTestOneInput(const char *b, unsigned long n) { return b == 0 || n == 0; }' | clang -x c -fsanitize=fuzzer -o /dev/null - 2>/dev/null && echo yes)
+FUZZ_MAKE = $(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/fuzz MPICC= CUDA_HOME= CFLAGS='-O1 -g' CC=$(if $(FUZZ_CLANG),clang,$(CC))
+fuzz: setup
+	@$(if $(FUZZ_CLANG),:,echo "no libFuzzer (apt-get install clang): inputs are made by tests/fuzz/driver.c")
+	@+$(FUZZ_MAKE) SANITIZE=address,undefined$(if $(FUZZ_CLANG),$(comma)fuzzer-no-link) $(BUILD)/fuzz/tests/fuzz/$(if $(FUZZ_CLANG),libfuzzer,fuzz)
+	@tests/fuzz/run $(BUILD)/fuzz/tests/fuzz $(FUZZ_RUNS) $(FUZZ_TARGETS)
 
 # On a machine with GPUs; where there is none they say so.
 check-gpu: setup
@@ -215,6 +242,6 @@ lint:
 	@tools/setup --lint
 	clang-format --dry-run -Werror $(FORMATTED)
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
-	    --suppress=missingIncludeSystem -DMOE_VERSION='""' -DMOE_HAVE_BLAS -DMOE_HAVE_HWLOC -DMOE_HAVE_MPI -DMOE_HAVE_CUDA -DMOE_HAVE_NCCL -Iinclude src bench
+	    --suppress=missingIncludeSystem -DMOE_VERSION='""' -DMOE_HAVE_BLAS -DMOE_HAVE_ZLIB -DMOE_HAVE_HWLOC -DMOE_HAVE_MPI -DMOE_HAVE_CUDA -DMOE_HAVE_NCCL -Iinclude src bench
 	clang-tidy --quiet --warnings-as-errors='*' $(LIBRARY_SOURCES) $(DRIVER_SOURCES) -- -std=c11 $(CPPFLAGS) $(PACKAGE_CFLAGS) \
 	    $(if $(HAVE_MPI),$(shell $(MPICC) -show 2>/dev/null | tr ' ' '\n' | grep '^-I'))

@@ -372,6 +372,7 @@ moe_status_t config_read(const command_t *command, int argc, char **argv, config
         {GROUP_OUTPUT | GROUP_LIST | GROUP_SUITE, read_output},
         {GROUP_LIST, read_sequence},
         {GROUP_RAW, config_read_raw},
+        {GROUP_PATTERN, config_read_matrix_bytes},
     };
     *out = (config_t){.command = command, .argc = argc, .argv = argv, .chunks = 1, .steps = 1};
     /* argv[1] is the subcommand; the parser takes it for the program's name. */
@@ -383,6 +384,13 @@ moe_status_t config_read(const command_t *command, int argc, char **argv, config
         }
     }
     return status;
+}
+
+void config_destroy(config_t *config)
+{
+    moe_skew_destroy(&config->routing.skew);
+    moe_scenario_destroy(config->scenario);
+    config->scenario = NULL;
 }
 
 moe_status_t config_lay_out(config_t *config, size_t ranks, moe_error_t *error)
@@ -420,6 +428,7 @@ moe_status_t config_lay_out(config_t *config, size_t ranks, moe_error_t *error)
         return moe_fail(error, MOE_BAD_INPUT, "--tokens %zu on %zu ranks: too many tokens in all",
                         config->tokens, ranks);
     }
+    config->routing.run = (moe_trace_run_t){.ranks = ranks, .tokens_per_rank = config->tokens};
     return MOE_OK;
 }
 
@@ -440,14 +449,12 @@ moe_status_t config_text(const config_t *config, char **out, moe_error_t *error)
         fprintf(text, "--workload (the hash of its file)=%016" PRIx64 "\n",
                 moe_scenario_hash(config->scenario));
     }
+    if (config->routing.skew.trace != NULL) {
+        fprintf(text, "what the file of --skew holds=%016" PRIx64 "\n",
+                config->routing.skew.trace->hash);
+    }
     fclose(text);
     return MOE_OK;
-}
-
-void config_destroy(config_t *config)
-{
-    moe_scenario_destroy(config->scenario);
-    config->scenario = NULL;
 }
 
 /* ---- A command that runs alone ---- */

@@ -58,6 +58,7 @@ typedef struct config {
     double link_bandwidth;                   /* bytes a second; 0: not given */
     bool measure_link;
     size_t pair_bytes;
+    size_t matrix_bytes; /* what 1 is in a matrix of fractions; 0: not given */
 
     const char *compute;
     size_t threads;
@@ -79,13 +80,14 @@ typedef struct config {
 /* Parses and checks everything that can be checked without knowing the ranks. */
 moe_status_t config_read(const command_t *command, int argc, char **argv, config_t *out,
                          moe_error_t *error);
-
+/* Frees what config_read() has read of files; after its failure too. Copies of a config borrow that. */
 void config_destroy(config_t *config);
 
 /* Parts of config_read(): the options of GROUP_ROUTING; GROUP_RAW; transport, device and GROUP_GPU;
  * --overlap. */
 moe_status_t config_read_routing(config_t *config, moe_error_t *error);
 moe_status_t config_read_raw(config_t *config, moe_error_t *error);
+moe_status_t config_read_matrix_bytes(config_t *config, moe_error_t *error);
 moe_status_t config_read_gpu(config_t *config, moe_error_t *error);
 /* A command that runs alone: its options, its work, its message; returns the exit status. */
 int config_run(const command_t *command, int argc, char **argv,

@@ -146,11 +146,25 @@ static moe_status_t read_pairs(config_t *c, moe_error_t *error)
     return status;
 }
 
+moe_status_t config_read_matrix_bytes(config_t *c, moe_error_t *error)
+{
+    const char *text = c->options.value[OPT_MATRIX_BYTES];
+    if (text != NULL && !c->options.given[OPT_MATRIX] && !c->options.given[OPT_IMPORT]) {
+        return moe_fail(error, MOE_BAD_INPUT, "--matrix-bytes: there is no matrix that it is for");
+    }
+    return text == NULL
+               ? MOE_OK
+               : moe_parse_size("--matrix-bytes", text, 1, MAX_SIZE, &c->matrix_bytes, error);
+}
+
 moe_status_t config_read_raw(config_t *config, moe_error_t *error)
 {
     moe_status_t status = read_source(config, error);
     if (status == MOE_OK) {
         status = read_pairs(config, error);
+    }
+    if (status == MOE_OK) {
+        status = config_read_matrix_bytes(config, error);
     }
     const char *link = config->options.value[OPT_LINK_BANDWIDTH];
     if (status != MOE_OK || link == NULL) {

@@ -30,12 +30,12 @@ static moe_status_t read_gate(config_t *c, moe_error_t *error)
 
 static moe_status_t read_skew(config_t *c, moe_error_t *error)
 {
-    const moe_status_t status =
+    moe_status_t status =
         moe_skew_parse("--skew", c->options.value[OPT_SKEW], &c->routing.skew, error);
-    return status == MOE_OK
-               ? config_name_option(
-                     OPT_SKEW, moe_skew_check(&c->routing.skew, c->routing.experts, error), error)
-               : status;
+    if (status == MOE_OK) {
+        status = moe_skew_check(&c->routing.skew, c->routing.experts, c->routing.top_k, error);
+    }
+    return config_name_option(OPT_SKEW, status, error);
 }
 
 /* A workload stands in place of the skew, and is named as one. */
@@ -129,7 +129,9 @@ moe_status_t config_read_routing(config_t *c, moe_error_t *error)
     c->routing = (moe_routing_spec_t){.experts = c->model.experts,
                                       .top_k = c->model.top_k,
                                       .n_group = c->model.n_group,
-                                      .topk_group = c->model.topk_group};
+                                      .topk_group = c->model.topk_group,
+                                      .first_moe_layer = c->model.first_dense,
+                                      .moe_every = c->model.moe_every};
     c->placement = c->options.value[OPT_PLACEMENT];
     moe_status_t status = read_gate(c, error);
     if (status == MOE_OK) {

@@ -32,6 +32,8 @@ static const char *const group_titles[] = {"Model:",
                                            "Reproduction:",
                                            "",
                                            "Output:",
+                                           "Files:",
+
                                            "Steps:",
                                            "What there is:"};
 
@@ -39,7 +41,22 @@ typedef struct parse_state {
     const command_t *command;
     options_t *out;
     moe_error_t *error;
+    const option_row_t *awaits; /* the option whose second word comes next; NULL: none does */
 } parse_state_t;
+
+/* Options of two words, FORMAT FILE: argp knows of one, and hands over the other as an argument. */
+static bool takes_file(option_t id)
+{
+    return id == OPT_IMPORT || id == OPT_EXPORT;
+}
+
+static error_t refuse_missing_file(const parse_state_t *parse)
+{
+    moe_fail(parse->error, MOE_BAD_INPUT, "--%s %s: a FILE must follow (--%s %s)",
+             parse->awaits->name, parse->out->value[parse->awaits->id], parse->awaits->name,
+             parse->awaits->argument);
+    return EINVAL;
+}
 
 static bool takes(const command_t *command, option_t id)
 {
@@ -76,6 +93,11 @@ static error_t take_argument(parse_state_t *parse, const char *argument)
 {
     const command_t *command = parse->command;
     options_t *out = parse->out;
+    if (parse->awaits != NULL) {
+        out->file[parse->awaits->id] = argument;
+        parse->awaits = NULL;
+        return 0;
+    }
     const size_t most = command->arguments == NULL     ? 0
                         : command->most_arguments == 0 ? 1
                                                        : command->most_arguments;
@@ -98,10 +120,15 @@ static error_t take_argument(parse_state_t *parse, const char *argument)
 static error_t parse_one(int key, char *argument, struct argp_state *state)
 {
     parse_state_t *parse = state->input;
+    if (parse->awaits != NULL && key != ARGP_KEY_ARG && parse->error->status == MOE_OK &&
+        ((key >= KEY_BASE && key <= KEY_HELP) || key == ARGP_KEY_END)) {
+        return refuse_missing_file(parse);
+    }
     if (key >= KEY_BASE && key < KEY_BASE + OPTIONS) {
         const int id = key - KEY_BASE;
         parse->out->value[id] = argument != NULL ? argument : "yes";
         parse->out->given[id] = true;
+        parse->awaits = takes_file((option_t)id) ? option_row((option_t)id) : NULL;
         return 0;
     }
     switch (key) {
@@ -214,7 +241,8 @@ moe_status_t options_parse(const command_t *command, int argc, char **argv, opti
                                   .args_doc = command->arguments,
                                   .doc = command->help};
         parse_state_t parse = {.command = command, .out = out, .error = &found};
-        if (argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &parse) != 0 ||
+        if (argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP | ARGP_IN_ORDER, NULL,
+                       &parse) != 0 ||
             found.status != MOE_OK) {
             status = moe_fail(error, MOE_BAD_INPUT, "%s",
                               found.text[0] != '\0' ? found.text : "the options cannot be read");

@@ -48,6 +48,7 @@ typedef enum option_id {
     /* raw exchange */
     OPT_SIZES,
     OPT_MATRIX,
+    OPT_MATRIX_BYTES,
     OPT_PATTERN,
     OPT_LINK_BANDWIDTH,
     OPT_ALTERNATE,
@@ -64,6 +65,9 @@ typedef enum option_id {
     OPT_NCCL_REGISTER,
     OPT_NCCL_CTAS,
     OPT_NCCL_CHANNELS,
+    /* files of patterns */
+    OPT_IMPORT,
+    OPT_EXPORT,
     /* measure */
     OPT_WARMUP,
     OPT_MIN_REPS,
@@ -122,8 +126,9 @@ typedef enum option_group {
     GROUP_REPRODUCE = 65536, /* of `reproduce` */
     GROUP_PAIRS = 131072,    /* --per-pair */
     GROUP_FILE = 262144,     /* --output */
-    GROUP_STEPS = 524288,    /* where there is GROUP_ROUTING, and steps follow each other */
-    GROUP_LISTING = 1048576  /* of `pattern`: what comes with the program */
+    GROUP_PATTERN = 524288,  /* of `pattern` */
+    GROUP_STEPS = 1048576,   /* where there is GROUP_ROUTING, and steps follow each other */
+    GROUP_LISTING = 2097152  /* of `pattern`: what comes with the program */
 } option_group_t;
 
 typedef struct option_row {
@@ -142,6 +147,7 @@ const option_row_t *option_row(option_t id);
 typedef struct options {
     const char *value[OPTIONS];           /* as given, the default, or NULL */
     bool given[OPTIONS];                  /* by the user */
+    const char *file[OPTIONS];            /* the word behind, of --import and --export */
     bool help;                            /* --help: it has been printed, nothing is to be run */
     const char *positional;               /* the one argument that is no option, or NULL */
     const char *arguments[MAX_ARGUMENTS]; /* all of them, where there may be several */

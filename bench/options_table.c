@@ -37,7 +37,7 @@ static const option_row_t rows[OPTIONS] = {
      "sinkhorn (docs/routing.md); default: the preset's, within its groups, else softmax"},
     {OPT_SKEW, "skew", "SPEC", GROUP_ROUTING, "uniform",
      "Popularity of experts: balanced, uniform, zipf:S, hot:N,SHARE, lognormal:SIGMA, "
-     "dirichlet:ALPHA"},
+     "dirichlet:ALPHA, counts:FILE; or the very choices of trace:FILE (see docs/formats.md)"},
     {OPT_WORKLOAD, "workload", "NAME", GROUP_ROUTING, NULL,
      "In place of --skew: loads by rank and step, tokens by rank and step. A file, or the name of "
      "one "
@@ -73,7 +73,11 @@ static const option_row_t rows[OPTIONS] = {
      "Every pair of ranks exchanges so many bytes, in turn: times STEP (2), or plus it (+64K); or "
      "one size; default: 1K:4M:2"},
     {OPT_MATRIX, "matrix", "FILE", GROUP_RAW, NULL,
-     "Bytes from rank to rank, a line for each source (the format of nccl-tests' alltoallv)"},
+     "Bytes from rank to rank, row = source: as nccl-tests' alltoallv, UCC's perftest (.ptini) or "
+     "CSV has them (see "
+     "docs/formats.md)"},
+    {OPT_MATRIX_BYTES, "matrix-bytes", "N", GROUP_RAW | GROUP_PATTERN, NULL,
+     "Bytes that 1 stands for in a CSV matrix of fractions"},
     {OPT_PATTERN, "pattern", NULL, GROUP_RAW, NULL,
      "What the dispatch of one MoE layer sends in style exact: the options of model and routing"},
     {OPT_LINK_BANDWIDTH, "link-bandwidth", "RATE", GROUP_RAW, NULL,
@@ -111,6 +115,14 @@ static const option_row_t rows[OPTIONS] = {
      "Thread blocks that a NCCL kernel may use; default: NCCL's choice"},
     {OPT_NCCL_CHANNELS, "nccl-channels-per-peer", "N", GROUP_GPU, NULL,
      "Channels of NCCL to each peer over the network; default: NCCL's choice"},
+    {OPT_IMPORT, "import", "FORMAT FILE", GROUP_PATTERN, NULL,
+     "Describe a file instead: auto, moe, megatron, vllm, vllm-load, sglang, trtllm, eplb, "
+     "counts-csv; a matrix: "
+     "nccl-tests, ucc, csv, csv-fractions; with --export convert it"},
+    {OPT_EXPORT, "export", "FORMAT FILE", GROUP_PATTERN, NULL,
+     "Write what was routed: moe (all choices), or bytes from rank to rank of the first MoE layer "
+     "in style exact (or "
+     "the one --style): nccl-tests, ucc, csv, csv-fractions"},
     {OPT_WARMUP, "warmup", "N", GROUP_MEASURE, "5", "Repetitions before those that count"},
     {OPT_MIN_REPS, "min-reps", "N", GROUP_MEASURE, "30", "Fewest repetitions that count"},
     {OPT_MAX_REPS, "max-reps", "N", GROUP_MEASURE, "1000", "Most of them"},

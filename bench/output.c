@@ -1,9 +1,11 @@
 #include "output.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
 
 #include "moe/system.h"
+#include "trace_report.h"
 
 #ifndef MOE_VERSION
 #define MOE_VERSION "unknown"
@@ -60,10 +62,13 @@ static bool published_gate(const config_t *config, char *text, size_t size)
     return strcmp(text, used) != 0 && !(sigmoid && preset.n_group == config->model.n_group);
 }
 
+/* Gate, skew and placement; the last two may be names of files. */
+#define SPEC_TEXT (MOE_SKEW_FILE_TEXT + PATH_MAX + 64)
+
 static void routing_spec(const config_t *config, char *text, size_t size)
 {
-    snprintf(text, size, "%s/%s/%s", moe_gate_name(config->routing.gate), config->routing.skew.text,
-             config->placement);
+    snprintf(text, size, "%s/%s/%.4095s", moe_gate_name(config->routing.gate),
+             config->routing.skew.text, config->placement);
 }
 
 /* Ranks of the nodes that a workload supposes, where all ranks of a group share one; 0: none. */
@@ -112,7 +117,7 @@ static void print_workload(FILE *out, const config_t *config, const run_place_t 
 static json_t *routing_record(const config_t *config, const run_place_t *place,
                               const moe_census_report_t *report)
 {
-    char spec[256];
+    char spec[SPEC_TEXT];
     routing_spec(config, spec, sizeof spec);
     json_t *routing =
         json_pack("{s:s, s:s, s:s, s:s, s:I}", "spec", spec, "gate",
@@ -122,6 +127,10 @@ static json_t *routing_record(const config_t *config, const run_place_t *place,
         json_object_set_new(routing, "hash", moe_json_hash(report->hash));
     } else {
         json_object_set_new(routing, "routed_ranks", json_integer((json_int_t)place->routed));
+    }
+    json_t *trace = trace_record(config);
+    if (trace != NULL) {
+        json_object_set_new(routing, "trace", trace);
     }
     char published[64];
     if (published_gate(config, published, sizeof published)) {
@@ -300,7 +309,7 @@ void print_heading(FILE *out, const config_t *config, const run_place_t *place,
                    const moe_census_report_t *report)
 {
     const moe_model_t *m = &config->model;
-    char spec[256], row[16];
+    char spec[SPEC_TEXT], row[16];
     routing_spec(config, spec, sizeof spec);
     fprintf(
         out,
@@ -331,6 +340,7 @@ void print_heading(FILE *out, const config_t *config, const run_place_t *place,
         fprintf(out, "routing   %s, seed %" PRIu64 ", hash %016" PRIx64 "\n", spec,
                 config->routing.seed, report->hash);
     }
+    trace_print(out, config);
     char published[64];
     if (published_gate(config, published, sizeof published)) {
         fprintf(out, "          (%s itself publishes the gate %s)\n", m->name, published);

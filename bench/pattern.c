@@ -6,6 +6,7 @@
 #include "layers.h"
 #include "moe/system.h"
 #include "output.h"
+#include "pattern_files.h"
 #include "steps.h"
 #include "workload_list.h"
 
@@ -19,9 +20,12 @@ static const command_t command = {
         "that come with the program.\v"
         "  moe-a2a pattern --model mixtral-8x7b --ranks 8 --tokens 1024 --skew zipf:1.2 "
         "--capacity-factor 1.25 --json -\n"
+        "  moe-a2a pattern --import auto router_trace.jsonl\n"
+        "  moe-a2a pattern --experts 64 --top-k 8 --skew trace:routed.npy --export nccl-tests "
+        "m.txt\n"
         "  moe-a2a pattern --workload rotating --ranks 16 --steps 4",
     .groups = GROUP_MODEL | GROUP_ROUTING | GROUP_LAYOUT | GROUP_STYLE | GROUP_OUTPUT |
-              GROUP_PAIRS | GROUP_STEPS | GROUP_LISTING,
+              GROUP_PAIRS | GROUP_PATTERN | GROUP_STEPS | GROUP_LISTING,
     .standard_style = "padded,padded-max,exact",
 };
 
@@ -280,6 +284,9 @@ static moe_status_t run_step(config_t *config, FILE *table, moe_recorder_t *reco
     if (status == MOE_OK) {
         status = describe(&p, error);
     }
+    if (status == MOE_OK) {
+        status = pattern_export(config, p.group, p.ranks_per_node, table, error);
+    }
     destroy_groups(&p);
     return status;
 }
@@ -294,7 +301,13 @@ static moe_status_t run_pattern(config_t *config, moe_error_t *error)
     if (config->options.given[OPT_LIST]) {
         return workload_list(config, error);
     }
-    moe_status_t status = config_lay_out(config, config->ranks, error);
+    if (config->steps > 1 && config->options.value[OPT_EXPORT] != NULL) {
+        return moe_fail(error, MOE_BAD_INPUT, "--export: a file holds one step: leave --steps out");
+    }
+    moe_status_t status = pattern_files_check(config, error);
+    if (status == MOE_OK) {
+        status = config_lay_out(config, config->ranks, error);
+    }
     if (status == MOE_OK) {
         status = moe_recorder_create(config->options.value[OPT_JSON],
                                      config->options.value[OPT_CSV], &recorder, error);
@@ -303,6 +316,11 @@ static moe_status_t run_pattern(config_t *config, moe_error_t *error)
         return status;
     }
     FILE *table = config->quiet ? NULL : config->stdout_taken ? stderr : stdout;
+    if (config->options.value[OPT_IMPORT] != NULL) {
+        status = pattern_import(config, table, recorder, error);
+        moe_recorder_destroy(recorder);
+        return status;
+    }
     for (size_t s = 0; status == MOE_OK && s < config->steps; s++) {
         steps_begin(config, s, recorder);
         status = run_step(config, table, recorder, &steps, error);

@@ -103,7 +103,11 @@ static moe_status_t write_document(const fit_run_t *run, const char *path, moe_e
         return moe_fail(error, MOE_BAD_INPUT, "--output %s: %s", path, strerror(errno));
     }
     bool written = json_dumpf(run->document, file, flags) == 0 && fputc('\n', file) != EOF;
-    written = (path != NULL ? fclose(file) : fflush(file)) == 0 && written;
+    if (path != NULL) {
+        written = fclose(file) == 0 && written;
+    } else {
+        written = fflush(file) == 0 && written;
+    }
     return written ? MOE_OK
                    : moe_fail(error, MOE_FAILED, "%s: cannot be written",
                               path != NULL ? path : "stdout");

@@ -26,7 +26,10 @@ static moe_status_t read_matrix(world_t *w, moe_matrix_t *matrix, moe_error_t *e
     moe_status_t status = MOE_OK;
     if (t->rank == 0) {
         moe_matrix_t read;
-        status = moe_matrix_read(w->config.options.value[OPT_MATRIX], t->size, &read, error);
+        const moe_matrix_file_t file = {.path = w->config.options.value[OPT_MATRIX],
+                                        .ranks = t->size,
+                                        .fraction_bytes = w->config.matrix_bytes};
+        status = moe_matrix_read(&file, &read, error);
         status = config_name_option(OPT_MATRIX, status, error);
         if (status == MOE_OK) {
             moe_matrix_destroy(matrix);

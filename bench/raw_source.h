@@ -6,7 +6,7 @@
 
 typedef struct raw_source_matrix {
     moe_matrix_t matrix;        /* of a sweep: of its first size */
-    size_t hash_row;            /* bytes that the matrix's hash counts in */
+    size_t hash_row;            /* bytes of a row; 1: there are none */
     bool routed;                /* by --pattern: */
     moe_census_report_t census; /* of the routing */
 } raw_source_matrix_t;

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "moe/status.h"
+#include "moe/trace.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -56,20 +57,31 @@ void moe_random(uint64_t seed, moe_purpose_t purpose, size_t layer, uint32_t ste
 
 /* ---- Popularity of experts ---- */
 
-#define MOE_SKEW_TEXT 80
+#define MOE_SKEW_TEXT      80   /* of those with parameters */
+#define MOE_SKEW_FILE_TEXT 1024 /* of those that read a file */
 
-/* How popular the experts are. Made by moe_skew_parse(). */
+/* How popular the experts are. Made by moe_skew_parse(); copies are made freely. */
 typedef struct moe_skew {
-    size_t kind;              /* row of the table of distributions (popularity.c) */
-    double a, b;              /* its parameters; 0 where it has none */
-    char text[MOE_SKEW_TEXT]; /* as the user wrote it: "zipf:1.0" */
+    size_t kind; /* row of the table of distributions (popularity.c) */
+    double a, b; /* its parameters; 0 where it has none */
+    /* What its file holds, read-only; NULL: it has none. The moe_skew_t that moe_skew_parse() filled owns it,
+     * until moe_skew_destroy(); copies, and routers made of them, borrow it and must not outlive that. */
+    moe_trace_t *trace;
+    char text[MOE_SKEW_FILE_TEXT]; /* as the user wrote it: "zipf:1.0" */
 } moe_skew_t;
 
-/* "balanced", "uniform", "zipf:S", "hot:N,SHARE", "lognormal:SIGMA", "dirichlet:ALPHA". */
+/* "balanced", "uniform", "zipf:S", "hot:N,SHARE", "lognormal:SIGMA", "dirichlet:ALPHA", "counts:FILE",
+ * "trace:FILE". The last two read the file. */
 moe_status_t moe_skew_parse(const char *what, const char *text, moe_skew_t *out,
                             moe_error_t *error);
-/* Refuses what only the number of experts can tell: more hot experts than there are. */
-moe_status_t moe_skew_check(const moe_skew_t *skew, size_t experts, moe_error_t *error);
+/* Frees what it owns, not itself; zeroed is allowed. */
+void moe_skew_destroy(moe_skew_t *skew);
+/* Refuses what only the number of experts and of choices can tell: more hot experts than there are, a file of
+ * another number of experts or of choices. */
+moe_status_t moe_skew_check(const moe_skew_t *skew, size_t experts, size_t top_k,
+                            moe_error_t *error);
+/* Are the choices those of a trace? Then no gate is asked. */
+bool moe_skew_is_traced(const moe_skew_t *skew);
 /* Names and one line each, for help: index from 0, NULL past the end. */
 const char *moe_skew_syntax(size_t index, const char **summary);
 
@@ -96,6 +108,10 @@ typedef struct moe_routing_spec {
     const moe_gate_ops_t *gate;
     moe_skew_t skew;
     uint64_t seed;
+    /* For skews that read a file: which layers have experts (layer l is number (l - first_moe_layer) /
+     * moe_every of them; both 0: all have), and on which ranks tokens are. */
+    size_t first_moe_layer, moe_every;
+    moe_trace_run_t run;
     /* A scenario stands in place of the skew: popularity may then depend on the rank that holds a
      * token and on the step. All borrowed; NULL and 0 without one. */
     const moe_scenario_t *scenario;

@@ -226,7 +226,7 @@ struct moe_flow {
     size_t *sent;     /* [ranks] bytes that a rank sends to others */
     size_t *received; /* [ranks] bytes that it receives from others */
     size_t *arriving; /* [ranks] bytes that it receives, its own included */
-    uint64_t hash;    /* of the matrix of rows: a sum over its cells modulo 2^64 */
+    uint64_t hash;    /* of the matrix of bytes: a sum over its cells modulo 2^64 */
     /* From whom to whom: cell[f * cells + t] has the bytes from the ranks f * ranks_per_cell, ... to
      * t * ranks_per_cell, ..., their own included; ranks_per_cell is the least that makes
      * MOE_FLOW_CELLS or fewer. */
@@ -275,12 +275,30 @@ typedef struct moe_matrix {
 /* All 0. */
 moe_status_t moe_matrix_create(size_t ranks, moe_matrix_t *out, moe_error_t *error);
 void moe_matrix_destroy(moe_matrix_t *matrix);
-/* Reads a file of whole numbers with white space between them, a line for each source: the format of
- * nccl-tests' alltoallv (which rounds values down to 16 bytes; here they stay as they are). '#'
- * begins a comment. MOE_BAD_INPUT with file, line and column where a value is no whole number or
- * is more than the memory of this host, where lines differ in length or there are more or fewer than values in one, and
- * where the matrix has not one row for each of `ranks`. */
-moe_status_t moe_matrix_read(const char *path, size_t ranks, moe_matrix_t *out, moe_error_t *error);
+/* Formats of files, one table: src/traffic/matrix_*.c; docs/formats.md describes them. */
+typedef struct moe_matrix_format moe_matrix_format_t;
+const moe_matrix_format_t *moe_matrix_format_at(size_t index);       /* NULL past the end */
+const moe_matrix_format_t *moe_matrix_format_find(const char *name); /* NULL: there is none */
+const char *moe_matrix_format_name(const moe_matrix_format_t *format);
+const char *moe_matrix_format_summary(const moe_matrix_format_t *format);
+/* By the beginning of the file; never NULL. */
+const moe_matrix_format_t *moe_matrix_format_of(const char *path);
+
+/* What is to be read. */
+typedef struct moe_matrix_file {
+    const char *path;
+    const moe_matrix_format_t *format; /* NULL: by the beginning of the file */
+    size_t ranks;                      /* that the matrix must have; 0: any number */
+    size_t fraction_bytes;             /* what 1 is in files of fractions; 0: they are refused */
+} moe_matrix_file_t;
+/* Files are not trusted: MOE_BAD_INPUT with file, line and column where a value is no number of bytes or is more
+ * than the memory of this host, where lines differ in length, and where the matrix is not square or not of that
+ * many ranks. The memory taken is at most 32 times the size of the file. */
+moe_status_t moe_matrix_read(const moe_matrix_file_t *file, moe_matrix_t *out, moe_error_t *error);
+/* Writes a file anew. MOE_BAD_INPUT where it cannot be made or the format does not hold such values, MOE_FAILED
+ * where it cannot be written. */
+moe_status_t moe_matrix_write(const moe_matrix_t *matrix, const moe_matrix_format_t *format,
+                              const char *path, moe_error_t *error);
 /* Largest size of a row that divides all blocks into whole rows: the largest divisor of their
  * greatest common divisor up to MOE_MATRIX_ROW_LIMIT, or that divisor itself where rows up to the
  * limit would be more than INT_MAX on a rank. 1 where there are no bytes. */
@@ -289,8 +307,8 @@ size_t moe_matrix_row_bytes(const moe_matrix_t *matrix);
 /* Bytes that a rank sends, and that it receives, its own block included; they stop at SIZE_MAX. */
 size_t moe_matrix_sent(const moe_matrix_t *matrix, size_t rank);
 size_t moe_matrix_received(const moe_matrix_t *matrix, size_t rank);
-/* What ports carry; everything is useful, nothing is padding. The hash is that of a matrix of rows of
- * `row_bytes`, which divides every block. The caller destroys *out. */
+/* What ports carry, in rows of `row_bytes`, which divides every block; everything is useful, nothing is
+ * padding. The caller destroys *out. */
 moe_status_t moe_matrix_flow(const moe_matrix_t *matrix, size_t ranks_per_node, size_t row_bytes,
                              moe_flow_t *out, moe_error_t *error);
 

@@ -13,8 +13,9 @@ enum { LATENCY, OVERHEAD, PER_BYTE, OF_A_TIER };
 /* The busiest port may be another one with other constants. */
 #define LINEARISATIONS 10
 #define SWEEPS         20000
-/* What observations do not tell stays where it was: as if one observation in a million said so. */
-#define INERTIA 1e-6
+/* What observations do not tell stays near where it was: as if one observation in ten thousand said so. Exchanges
+ * of one size cannot tell overhead from bandwidth. */
+#define INERTIA 1e-4
 /* Constants that are 0 move on this scale, in seconds. */
 #define LEAST_SCALE 1e-9
 /* No link is faster than so many times what the description said. */

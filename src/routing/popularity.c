@@ -6,6 +6,7 @@
 #include "moe/system.h"
 #include "random.h"
 #include "real.h"
+#include "traced.h"
 
 /* ---- Distributions ---- */
 
@@ -111,6 +112,14 @@ static const moe_distribution_t distributions[] = {
      .parameters = 1,
      .parameter = {{.name = "ALPHA", .min = MIN_ALPHA, .max = MAX_ALPHA}},
      .fill = fill_dirichlet},
+    {.name = "counts",
+     .syntax = "counts:FILE",
+     .summary = "as often as the experts of each layer were chosen, by a file (docs/formats.md)",
+     .reads = MOE_TRACE_CHOICES | MOE_TRACE_COUNTS},
+    {.name = "trace",
+     .syntax = "trace:FILE",
+     .summary = "the very choices of a trace (docs/formats.md); no gate is asked",
+     .reads = MOE_TRACE_CHOICES},
 };
 
 const moe_distribution_t *moe_distribution_at(size_t index)
@@ -163,9 +172,16 @@ moe_status_t moe_popularity_create(const moe_routing_spec_t *spec, size_t layer,
     if (status == MOE_OK) {
         moe_stream_t stream = moe_stream_start(&permutation, 0, 0);
         moe_stream_shuffle(&stream, experts, place);
-        distribution->fill(&spec->skew, experts, &popularity, weight);
+        if (distribution->reads != 0)
+            status = moe_traced_popularity(spec, layer, place, weight, error);
+        else
+            distribution->fill(&spec->skew, experts, &popularity, weight);
+    }
+    if (status == MOE_OK) {
         make_units(weight, experts, place, out);
         *units = out;
+    } else {
+        free(out);
     }
     free(place);
     free(weight);

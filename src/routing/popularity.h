@@ -27,6 +27,9 @@ typedef struct moe_distribution {
     bool counts_experts; /* parameter a counts experts: at most all of them */
     /* Nothing is drawn: experts take turns (balanced.c). */
     bool takes_turns;
+    /* It reads a file: kinds of traces that it can use (moe_trace_kind_t); 0: it reads none. Experts keep their
+     * places then (traced.c), and fill() is NULL. */
+    unsigned reads;
     /* Logarithms (to any common constant; minus infinity is allowed) of the popularity of experts
      * by rank, hottest first where there is an order. */
     void (*fill)(const moe_skew_t *skew, size_t experts, const moe_source_t *source,

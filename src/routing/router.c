@@ -9,6 +9,7 @@
 #include "popularity.h"
 #include "real.h"
 #include "scenario.h"
+#include "traced.h"
 
 /* Of gates that limit groups. */
 static moe_status_t check_groups(const moe_routing_spec_t *spec, moe_error_t *error)
@@ -60,7 +61,8 @@ moe_status_t moe_routing_check(const moe_routing_spec_t *spec, moe_error_t *erro
                         "another gate",
                         spec->gate->name, spec->gate->top_k, spec->top_k, spec->gate->top_k);
     const moe_status_t status = moe_gate_limits(spec) ? check_groups(spec, error) : MOE_OK;
-    return status == MOE_OK ? moe_skew_check(&spec->skew, spec->experts, error) : status;
+    return status == MOE_OK ? moe_skew_check(&spec->skew, spec->experts, spec->top_k, error)
+                            : status;
 }
 
 static moe_status_t fill_popularity(moe_router_t *router, const uint64_t *units, moe_error_t *error)
@@ -186,15 +188,21 @@ static bool takes_turns(const moe_routing_spec_t *spec)
     return spec->scenario == NULL && moe_distribution_at(spec->skew.kind)->takes_turns;
 }
 
+/* Neither experts that take turns nor a trace leave a gate anything to choose. */
+static bool asks_gate(const moe_routing_spec_t *spec)
+{
+    return !takes_turns(spec) && !moe_skew_is_traced(&spec->skew);
+}
+
 size_t moe_routing_slots(const moe_routing_spec_t *spec)
 {
-    return spec->gate->slots != NULL && !takes_turns(spec) ? spec->gate->slots(spec) : spec->top_k;
+    return spec->gate->slots != NULL && asks_gate(spec) ? spec->gate->slots(spec) : spec->top_k;
 }
 
 size_t moe_routing_bytes(const moe_routing_spec_t *spec, size_t tokens)
 {
     size_t bytes = 0;
-    if (!spec->gate->whole_batch || takes_turns(spec))
+    if (!spec->gate->whole_batch || !asks_gate(spec))
         return 0;
     if (__builtin_mul_overflow(tokens, spec->experts, &bytes) ||
         __builtin_mul_overflow(bytes, sizeof(double), &bytes))
@@ -206,9 +214,12 @@ moe_status_t moe_router_route(const moe_router_t *router, uint32_t step, uint64_
                               moe_table_t *table, moe_error_t *error)
 {
     table->first_token = first_token;
-    if (!takes_turns(&router->spec))
+    if (takes_turns(&router->spec))
+        moe_balanced_route(router, step, first_token, table);
+    else if (moe_skew_is_traced(&router->spec.skew))
+        moe_traced_route(router, step, first_token, table);
+    else
         return router->spec.gate->route(router, step, first_token, table, error);
-    moe_balanced_route(router, step, first_token, table);
     return MOE_OK;
 }
 
@@ -217,6 +228,8 @@ void moe_router_probabilities(const moe_router_t *router, uint32_t step, uint64_
 {
     if (takes_turns(&router->spec))
         moe_balanced_probabilities(router, step, token, probability);
+    else if (moe_skew_is_traced(&router->spec.skew))
+        moe_traced_probabilities(router, step, token, probability);
     else
         router->spec.gate->probabilities(router, step, token, probability);
 }

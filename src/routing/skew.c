@@ -79,8 +79,60 @@ static moe_status_t parse_parameter(const char *what, const moe_distribution_t *
     return status;
 }
 
+/* NAME:FILE of a distribution that reads one; NULL: it is none of them. */
+static const moe_distribution_t *file_distribution(const char *text, size_t *kind,
+                                                   const char **path)
+{
+    const moe_distribution_t *d;
+    for (*kind = 0; (d = moe_distribution_at(*kind)) != NULL; (*kind)++) {
+        const size_t length = strlen(d->name);
+        if (d->reads != 0 && strncmp(text, d->name, length) == 0 &&
+            (text[length] == ':' || text[length] == '\0')) {
+            *path = text + length + (text[length] == ':');
+            return d;
+        }
+    }
+    return NULL;
+}
+
+static moe_status_t read_file(const char *what, const char *text, const moe_distribution_t *d,
+                              const char *path, moe_skew_t *skew, moe_error_t *error)
+{
+    if (path[0] == '\0')
+        return moe_fail(error, MOE_BAD_INPUT, "%s: '%s' names no file: write %s", what, text,
+                        d->syntax);
+    if (strlen(text) >= MOE_SKEW_FILE_TEXT)
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "%s: '%.40s...' is longer than %d characters: take a shorter path", what,
+                        text, MOE_SKEW_FILE_TEXT - 1);
+    const moe_status_t status = moe_trace_read(path, NULL, d->reads, &skew->trace, error);
+    if (status == MOE_OK)
+        memcpy(skew->text, text, strlen(text) + 1);
+    return status;
+}
+
+void moe_skew_destroy(moe_skew_t *skew)
+{
+    moe_trace_destroy(skew->trace);
+    skew->trace = NULL;
+}
+
+bool moe_skew_is_traced(const moe_skew_t *skew)
+{
+    return moe_distribution_at(skew->kind)->reads == MOE_TRACE_CHOICES;
+}
+
 moe_status_t moe_skew_parse(const char *what, const char *text, moe_skew_t *out, moe_error_t *error)
 {
+    moe_skew_t skew = {0};
+    const char *path;
+    const moe_distribution_t *file = file_distribution(text, &skew.kind, &path);
+    if (file != NULL) {
+        const moe_status_t status = read_file(what, text, file, path, &skew, error);
+        if (status == MOE_OK)
+            *out = skew;
+        return status;
+    }
     const size_t length = strlen(text);
     if (length >= MOE_SKEW_TEXT)
         return moe_fail(error, MOE_BAD_INPUT, "%s: '%.40s...' is longer than %d characters", what,
@@ -91,7 +143,6 @@ moe_status_t moe_skew_parse(const char *what, const char *text, moe_skew_t *out,
     if (arguments != NULL)
         *arguments++ = '\0';
 
-    moe_skew_t skew = {0};
     const moe_distribution_t *d = find(name, &skew.kind);
     if (d == NULL)
         return refuse_name(what, name, error);
@@ -111,7 +162,29 @@ moe_status_t moe_skew_parse(const char *what, const char *text, moe_skew_t *out,
     return MOE_OK;
 }
 
-moe_status_t moe_skew_check(const moe_skew_t *skew, size_t experts, moe_error_t *error)
+/* Files of choices from which the number of experts follows by those that were chosen may have fewer. */
+static moe_status_t check_trace(const moe_skew_t *skew, size_t experts, size_t top_k,
+                                moe_error_t *error)
+{
+    const moe_trace_t *trace = skew->trace;
+    if (trace == NULL)
+        return moe_fail(error, MOE_BAD_INPUT, "skew '%.200s': its file was not read", skew->text);
+    if (trace->experts > experts || (trace->experts_known && trace->experts != experts))
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "skew '%.200s': the file has %zu experts%s, the model has %zu: give "
+                        "--experts %zu, or another file",
+                        skew->text, trace->experts, trace->experts_known ? "" : " or more", experts,
+                        trace->experts);
+    if (moe_skew_is_traced(skew) && trace->top_k != top_k)
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "skew '%.200s': tokens of the file choose %zu experts, the model's choose "
+                        "%zu: give --top-k %zu, or another file",
+                        skew->text, trace->top_k, top_k, trace->top_k);
+    return MOE_OK;
+}
+
+moe_status_t moe_skew_check(const moe_skew_t *skew, size_t experts, size_t top_k,
+                            moe_error_t *error)
 {
     const moe_distribution_t *d = moe_distribution_at(skew->kind);
     if (d == NULL)
@@ -121,5 +194,5 @@ moe_status_t moe_skew_check(const moe_skew_t *skew, size_t experts, moe_error_t 
                         "skew '%s': %.0f hot experts, but there are %zu experts: lower the first "
                         "parameter",
                         skew->text, skew->a, experts);
-    return MOE_OK;
+    return d->reads != 0 ? check_trace(skew, experts, top_k, error) : MOE_OK;
 }

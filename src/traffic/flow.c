@@ -59,10 +59,13 @@ static uint64_t mix(uint64_t x)
 }
 
 /* Multiples of 2^64 / golden ratio keep 0 from being a fixed point (there too). */
-static uint64_t hash_of_cell(uint64_t from, uint64_t to, uint64_t rows)
+/* Cells of nothing count for nothing: whoever leaves them out gets the same sum. */
+static uint64_t hash_of_cell(uint64_t from, uint64_t to, uint64_t bytes)
 {
+    if (bytes == 0)
+        return 0;
     const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15);
-    return mix(mix(mix(from + golden) + to + golden) + rows + golden);
+    return mix(mix(mix(from + golden) + to + golden) + bytes + golden);
 }
 
 void moe_flow_add_rows(moe_flow_t *flow, size_t from, size_t to, size_t rows, size_t padding_rows)
@@ -71,7 +74,7 @@ void moe_flow_add_rows(moe_flow_t *flow, size_t from, size_t to, size_t rows, si
     grow(&flow->bytes.logical, bytes);
     grow(&flow->arriving[to], bytes);
     grow(&flow->cell[from / flow->ranks_per_cell * flow->cells + to / flow->ranks_per_cell], bytes);
-    flow->hash += hash_of_cell(from, to, rows);
+    flow->hash += hash_of_cell(from, to, bytes);
     if (from == to) {
         grow(&flow->tiers.self, bytes);
         return;

@@ -51,6 +51,9 @@ for (const svg of document.querySelectorAll("svg.figure")) {
 }
 say(`no label lies on another${crossing.length ? `: ${crossing.slice(0, 3).join("; ")}` : ""}`, crossing.length === 0);
 
+dispatchEvent(new Event("beforeprint"));
+say("on paper everything is open", [...document.querySelectorAll("details")].every((d) => d.open));
+
 const dump = document.createElement("pre");
 dump.id = "outcome";
 dump.textContent = outcome.join("\n");

@@ -93,13 +93,13 @@ static void test_a_fit_finds_the_machine_that_made_the_times(void **state)
     see_all(&seen, &truth, 0);
     assert_int_equal(moe_machine_fit(&m, seen.o, seen.count, deviation, &fit, NULL), MOE_OK);
     for (size_t t = 0; t < 2; t++) {
-        assert_near(m.tier[t].latency, truth.tier[t].latency, 0.02);
-        assert_near(m.tier[t].overhead, truth.tier[t].overhead, 0.02);
-        assert_near(m.tier[t].bandwidth, truth.tier[t].bandwidth, 0.02);
+        assert_near(m.tier[t].latency, truth.tier[t].latency, 0.05);
+        assert_near(m.tier[t].overhead, truth.tier[t].overhead, 0.05);
+        assert_near(m.tier[t].bandwidth, truth.tier[t].bandwidth, 0.05);
         assert_true(fit.fitted[t]);
     }
     assert_int_equal(fit.used, seen.count);
-    assert_true(fit.median < 1e-3 && fit.largest < 0.02 && fabs(deviation[0]) <= fit.largest);
+    assert_true(fit.median < 0.01 && fit.largest < 0.05 && fabs(deviation[0]) <= fit.largest);
     forget(&seen);
 }
 
@@ -136,8 +136,25 @@ static void test_what_no_exchange_crosses_stays(void **state)
     assert_near(m.tier[1].latency, from.tier[1].latency, 1e-9);
     assert_near(m.tier[1].overhead, from.tier[1].overhead, 1e-9);
     assert_near(m.tier[1].bandwidth, from.tier[1].bandwidth, 1e-9);
-    assert_near(m.tier[0].bandwidth, truth.tier[0].bandwidth, 0.02);
+    assert_near(m.tier[0].bandwidth, truth.tier[0].bandwidth, 0.05);
     assert_int_equal(moe_machine_fit(&m, seen.o, 0, NULL, &fit, &error), MOE_BAD_INPUT);
+    forget(&seen);
+}
+
+/* Exchanges of one size cannot tell overhead from bandwidth: neither may run away. */
+static void test_what_exchanges_cannot_tell_stays_near_the_description(void **state)
+{
+    (void)state;
+    const moe_machine_t truth = machine_of(20 * US, 2 * US, 12, 50);
+    moe_machine_t m = machine_of(20 * US, 2 * US, 15, 50);
+    seen_t seen = {.count = 0};
+    moe_fit_t fit;
+    for (int i = 0; i < 4; i++)
+        see(&seen, &truth, MOE_SCOPE_GROUP, "native", 1e6, i % 2 ? 0.02 : -0.02);
+    assert_int_equal(moe_machine_fit(&m, seen.o, seen.count, NULL, &fit, NULL), MOE_OK);
+    assert_near(m.tier[1].bandwidth, 12e9, 0.05);
+    assert_near(m.tier[1].overhead, 2 * US, 0.2);
+    assert_near(m.tier[1].latency, 20 * US, 0.2);
     forget(&seen);
 }
 
@@ -208,6 +225,7 @@ int main(void)
         cmocka_unit_test(test_a_fit_finds_the_machine_that_made_the_times),
         cmocka_unit_test(test_noise_is_the_residual_and_no_constant_becomes_negative),
         cmocka_unit_test(test_what_no_exchange_crosses_stays),
+        cmocka_unit_test(test_what_exchanges_cannot_tell_stays_near_the_description),
         cmocka_unit_test(test_a_description_means_what_it_says),
         cmocka_unit_test(test_damaged_descriptions_are_refused),
     };

@@ -332,7 +332,7 @@ static void test_the_hash_of_a_matrix_sees_every_cell(void **state)
     moe_flow_t flow;
     make_flow(&flow, false);
     moe_flow_t other;
-    assert_int_equal(moe_flow_create(3, 1, 99, &other, NULL), MOE_OK); /* bytes do not matter */
+    assert_int_equal(moe_flow_create(3, 1, 10, &other, NULL), MOE_OK); /* nodes do not matter */
     for (size_t r = 0; r < 3; r++) {
         add_rank(&other, r, false);
     }
