@@ -7,10 +7,9 @@
 #include "world.h"
 
 static const command_entry_t *const commands[] = {
-    &iteration_command, &layer_command,     &alltoallv_command, &pattern_command,
-    &predict_command,   &compare_command,   &accept_command,    &suite_command,
-    &launches_command,  &reproduce_command, &report_command,    &models_command,
-    &info_command,
+    &iteration_command, &layer_command,  &alltoallv_command, &pattern_command,  &predict_command,
+    &compare_command,   &accept_command, &suite_command,     &launches_command, &reproduce_command,
+    &report_command,    &models_command, &info_command,
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 
