@@ -168,9 +168,9 @@ def _counted(words):
 
 def _topology(run):
     parts = [run.text("topology.cpu")]
-    for name, what in (("packages", "packages"), ("cores", "cores"), ("pus", "hardware threads"), ("numa_nodes", "NUMA nodes")):
+    for name, what in (("packages", "package"), ("cores", "core"), ("pus", "hardware thread"), ("numa_nodes", "NUMA node")):
         count = run.count(f"topology.{name}")
-        parts.append(f"{count} {what}" if count is not None else None)
+        parts.append(f"{count} {what}{'s' * (count != 1)}" if count is not None else None)
     memory = run.amount("topology.memory_bytes")
     parts.append(look.bytes_text(memory) if memory else None)
     return ", ".join(p for p in parts if p)
@@ -182,7 +182,7 @@ def _environment(run):
     env = run.at("env")
     env = [f"{k}={v}" for k, v in env.items()] if isinstance(env, dict) else []
     rows = [
-        ("ranks", f"{run.count('ranks')}" + (f" on {run.count('nodes')} nodes" if run.count("nodes") else "")),
+        ("ranks", f"{run.count('ranks')}" + (f" on {run.count('nodes')} node{'s' * (run.count('nodes') != 1)}" if run.count("nodes") else "")),
         ("hosts (ranks)", _counted(run.texts("hosts"))), ("machine", run.text("machine")), ("transport", run.text("transport")), ("device", run.text("device")),
         ("GPUs", _counted([str(n) for n in names])), ("MPI", run.text("mpi")), ("NCCL", run.text("nccl")), ("CUDA", run.text("cuda")),
         ("host of rank 0", _topology(run)), ("ranks bound to", _counted(run.texts("binding.cpus"))),

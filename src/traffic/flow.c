@@ -58,8 +58,8 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-/* Multiples of 2^64 / golden ratio keep 0 from being a fixed point (there too). */
-/* Cells of nothing count for nothing: whoever leaves them out gets the same sum. */
+/* Multiples of 2^64 / golden ratio keep 0 from being a fixed point (there too).
+ * Cells of nothing count for nothing: whoever leaves them out gets the same sum. */
 static uint64_t hash_of_cell(uint64_t from, uint64_t to, uint64_t bytes)
 {
     if (bytes == 0)

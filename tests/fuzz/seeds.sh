@@ -15,6 +15,7 @@ seeds() { # TARGET: paths, one a line
     nccl-tests) ls patterns/samples/matrix-nccl-tests.txt ;;
     ucc) ls patterns/samples/matrix-ucc.ptini ;;
     csv) ls patterns/samples/matrix*.csv ;;
+    machine) ls patterns/machines/*.json ;;
     rules) ls patterns/acceptance/*.json ;;
     esac
     ls tests/fuzz/seeds/"$1"/* tests/fuzz/found/"$1"/* 2>/dev/null

@@ -9,6 +9,7 @@
 #include "../../bench/config.h"
 #include "../../src/trace/own.h"
 #include "fuzz.h"
+#include "moe/predict.h"
 #include "moe/record.h"
 #include "moe/routing.h"
 #include "moe/trace.h"
@@ -136,7 +137,7 @@ MATRIX(read_nccl_tests, "nccl-tests")
 MATRIX(read_ucc, "ucc")
 MATRIX(read_csv_matrix, "csv")
 
-/* ---- Results, rules, placements ---- */
+/* ---- Results, rules, machines, placements ---- */
 
 static void read_results_file(const char *path, const uint8_t *bytes, size_t size)
 {
@@ -154,6 +155,17 @@ static void read_rules_file(const char *path, const uint8_t *bytes, size_t size)
     (void)size;
     if (moe_rules_read(path, &rules, NULL) == MOE_OK)
         moe_rules_destroy(&rules);
+}
+
+static void read_machine(const char *path, const uint8_t *bytes, size_t size)
+{
+    moe_machine_t machine;
+    json_t *document = NULL;
+    (void)bytes;
+    (void)size;
+    if (moe_machine_read(path, &machine, &document, NULL) == MOE_OK)
+        (void)moe_machine_check(&machine, 64, NULL);
+    json_decref(document);
 }
 
 static void read_placement(const char *path, const uint8_t *bytes, size_t size)
@@ -221,6 +233,7 @@ static const fuzz_target_t targets[] = {
     {"csv", read_csv_matrix, 32, 1 << 20},
     {"results", read_results_file, DOCUMENT, 1 << 20},
     {"rules", read_rules_file, DOCUMENT, 1 << 20},
+    {"machine", read_machine, DOCUMENT, 1 << 20},
     {"placement", read_placement, 4, 1 << 20},
     {"options", read_options, 64, 1 << 20},
 };
