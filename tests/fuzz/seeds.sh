@@ -16,6 +16,7 @@ seeds() { # TARGET: paths, one a line
     ucc) ls patterns/samples/matrix-ucc.ptini ;;
     csv) ls patterns/samples/matrix*.csv ;;
     machine) ls patterns/machines/*.json ;;
+    workload) ls patterns/workloads/*.json ;;
     rules) ls patterns/acceptance/*.json ;;
     esac
     ls tests/fuzz/seeds/"$1"/* tests/fuzz/found/"$1"/* 2>/dev/null

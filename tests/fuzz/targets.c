@@ -12,6 +12,7 @@
 #include "moe/predict.h"
 #include "moe/record.h"
 #include "moe/routing.h"
+#include "moe/scenario.h"
 #include "moe/trace.h"
 #include "moe/traffic.h"
 #include "moe/verdict.h"
@@ -137,7 +138,7 @@ MATRIX(read_nccl_tests, "nccl-tests")
 MATRIX(read_ucc, "ucc")
 MATRIX(read_csv_matrix, "csv")
 
-/* ---- Results, rules, machines, placements ---- */
+/* ---- Results, rules, machines, workloads, placements ---- */
 
 static void read_results_file(const char *path, const uint8_t *bytes, size_t size)
 {
@@ -166,6 +167,46 @@ static void read_machine(const char *path, const uint8_t *bytes, size_t size)
     if (moe_machine_read(path, &machine, &document, NULL) == MOE_OK)
         (void)moe_machine_check(&machine, 64, NULL);
     json_decref(document);
+}
+
+/* Loads of every rank are shares: whatever the file said. */
+static void use_scenario(const moe_scenario_t *scenario)
+{
+    moe_placement_t home;
+    moe_routing_spec_t spec = {.experts = 8,
+                               .top_k = 2,
+                               .seed = 1,
+                               .scenario = scenario,
+                               .home = &home,
+                               .ranks_per_node = 2};
+    double load[8];
+    if (moe_gate_find("softmax", &spec.gate, NULL) != MOE_OK ||
+        moe_placement_create("block", 8, 4, &home, NULL) != MOE_OK)
+        abort();
+    for (uint32_t step = 0; step < 3 && moe_routing_check(&spec, NULL) == MOE_OK; step++) {
+        for (size_t source = 0; source < 4; source++) {
+            double sum = 0;
+            if (moe_scenario_tokens(scenario, 100, source, step) > 100)
+                abort();
+            if (moe_scenario_loads(&spec, 0, step, source, load, NULL) != MOE_OK)
+                continue;
+            for (size_t e = 0; e < 8; e++)
+                sum += load[e];
+            if (!(sum > 0.999 && sum < 1.001))
+                abort();
+        }
+    }
+    moe_placement_destroy(&home);
+}
+
+static void read_scenario(const char *path, const uint8_t *bytes, size_t size)
+{
+    moe_scenario_t *scenario = NULL;
+    (void)bytes;
+    (void)size;
+    if (moe_scenario_read(path, &scenario, NULL) == MOE_OK)
+        use_scenario(scenario);
+    moe_scenario_destroy(scenario);
 }
 
 static void read_placement(const char *path, const uint8_t *bytes, size_t size)
@@ -216,7 +257,6 @@ static void read_options(const char *path, const uint8_t *bytes, size_t size)
 /* Jansson's documents: at worst empty objects in an array. */
 #define DOCUMENT 256
 
-/* Where workload files are read, they get a row here. */
 static const fuzz_target_t targets[] = {
     {"trace", read_any_trace, UNPACKED, 12 << 20},
     {"moe", read_own, MOE_TRACE_MEMORY_FACTOR, 9 << 20},
@@ -234,6 +274,7 @@ static const fuzz_target_t targets[] = {
     {"results", read_results_file, DOCUMENT, 1 << 20},
     {"rules", read_rules_file, DOCUMENT, 1 << 20},
     {"machine", read_machine, DOCUMENT, 1 << 20},
+    {"workload", read_scenario, DOCUMENT, 1 << 20},
     {"placement", read_placement, 4, 1 << 20},
     {"options", read_options, 64, 1 << 20},
 };
