@@ -6,6 +6,7 @@
 #   make fuzz       every reader of files, 100,000 times, under sanitizers (FUZZ_RUNS=, FUZZ_TARGETS=)
 #   MPICC=mpicc.mpich  another MPI     SANITIZE=address,undefined    CI=true       warnings are errors
 #   make pictures   those of the documentation, anew
+#   make sim        for simulated networks (docs/simulation.md)
 #   make check-gpu, make bench-gpu     tests and figures that need a GPU            CUDA_HOME=  without CUDA
 
 VERSION = 0.1.0
@@ -19,8 +20,10 @@ JOBS := $(shell nproc 2>/dev/null || echo 2)
 # ---- What this machine has -------------------------------------------------------------------
 have = $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo yes)
 HAVE_MPI := $(if $(MPICC),$(shell command -v $(MPICC) 2>/dev/null))
-HAVE_HWLOC := $(call have,hwloc)
-HAVE_BLAS := $(or $(call have,openblas),$(call have,cblas))
+# SimGrid's wrapper builds for simulated networks: without what real hosts have.
+HAVE_SMPI := $(if $(filter smpicc,$(notdir $(MPICC))),$(HAVE_MPI))
+HAVE_HWLOC := $(if $(HAVE_SMPI),,$(call have,hwloc))
+HAVE_BLAS := $(if $(HAVE_SMPI),,$(or $(call have,openblas),$(call have,cblas)))
 BLAS_PKG := $(if $(call have,openblas),openblas,cblas)
 HAVE_JANSSON := $(call have,jansson)
 HAVE_CMOCKA := $(call have,cmocka)
@@ -40,7 +43,7 @@ MPIRUN ?= $(if $(HAVE_MPI),$(subst mpicc,mpirun,$(notdir $(MPICC))))
 CFLAGS ?= -O3 -g
 WARNINGS = -Wall -Wextra -Wpedantic $(if $(CI),-Werror)
 CPPFLAGS += -Iinclude -D_GNU_SOURCE -DMOE_VERSION='"$(VERSION)"' -DMOE_DATA_DIR='"$(PREFIX)/share/moe-a2a"' \
-    $(if $(HAVE_MPI),-DMOE_HAVE_MPI) $(if $(HAVE_HWLOC),-DMOE_HAVE_HWLOC) $(if $(HAVE_BLAS),-DMOE_HAVE_BLAS) $(if $(HAVE_ZLIB),-DMOE_HAVE_ZLIB) \
+    $(if $(HAVE_MPI),-DMOE_HAVE_MPI) $(if $(HAVE_SMPI),-DMOE_HAVE_SMPI) $(if $(HAVE_HWLOC),-DMOE_HAVE_HWLOC) $(if $(HAVE_BLAS),-DMOE_HAVE_BLAS) $(if $(HAVE_ZLIB),-DMOE_HAVE_ZLIB) \
     $(if $(HAVE_CUDA),-DMOE_HAVE_CUDA -isystem $(CUDA_HOME)/include) $(if $(HAVE_NCCL),-DMOE_HAVE_NCCL -isystem $(NCCL_HOME)/include)
 PACKAGES = jansson $(if $(HAVE_ZLIB),zlib) $(if $(HAVE_HWLOC),hwloc) $(if $(HAVE_BLAS),$(BLAS_PKG))
 PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
@@ -75,7 +78,7 @@ PROGRAM = $(BUILD)/moe-a2a
 # `make V=1` shows the commands.
 QUIET = $(if $(V),,@echo '  $(1)' $(patsubst $(BUILD)/%,%,$@);)
 
-.PHONY: all run pictures check fuzz bench check-gpu bench-gpu setup install uninstall clean format lint tests headers parts
+.PHONY: all run sim pictures check fuzz bench check-gpu bench-gpu setup install uninstall clean format lint tests headers parts FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -87,11 +90,11 @@ ifneq ($(HAVE_JANSSON)$(HAVE_RANDOM123),yesyes)
 	@echo "moe-a2a needs $(if $(HAVE_JANSSON),,Jansson )$(if $(HAVE_RANDOM123),,Random123 )and pkg-config: run 'make setup', or: apt-get install $$(tools/setup --list)" >&2; exit 2
 endif
 	@$(if $(HAVE_MPI),:,echo "left out: MPI (no mpicc; apt-get install libopenmpi-dev openmpi-bin): only --transport loopback will work")
-	@$(if $(HAVE_HWLOC),:,echo "left out: hwloc (apt-get install libhwloc-dev): records will carry no topology")
+	@$(if $(or $(HAVE_HWLOC),$(HAVE_SMPI)),:,echo "left out: hwloc (apt-get install libhwloc-dev): records will carry no topology")
 	@$(if $(HAVE_ZLIB),:,echo "left out: zlib (apt-get install zlib1g-dev): traces packed by gzip cannot be read")
-	@$(if $(HAVE_BLAS),:,echo "left out: BLAS (apt-get install libopenblas-dev): no --compute gemm")
-	@$(if $(HAVE_CUDA),:,echo "left out: CUDA (no toolkit found; set CUDA_HOME): no --device cuda")
-	@$(if $(or $(HAVE_NCCL),$(if $(HAVE_CUDA),,no)),:,echo "left out: NCCL (no nccl.h beside CUDA, or no MPI; set NCCL_HOME): no --transport nccl")
+	@$(if $(or $(HAVE_BLAS),$(HAVE_SMPI)),:,echo "left out: BLAS (apt-get install libopenblas-dev): no --compute gemm")
+	@$(if $(or $(HAVE_CUDA),$(HAVE_SMPI)),:,echo "left out: CUDA (no toolkit found; set CUDA_HOME): no --device cuda")
+	@$(if $(or $(HAVE_NCCL),$(HAVE_SMPI),$(if $(HAVE_CUDA),,no)),:,echo "left out: NCCL (no nccl.h beside CUDA, or no MPI; set NCCL_HOME): no --transport nccl")
 
 # Objects depend on the command that made them: another MPI or sanitizer rebuilds all.
 $(BUILD)/command: FORCE
@@ -182,6 +185,11 @@ check: setup
 pictures: setup
 	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync all
 	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" tools/pictures
+
+# The same sources for simulated networks, started by tools/sim.
+sim:
+	@command -v smpicc >/dev/null || { echo "make sim needs SimGrid: run 'tools/setup --sim', or: apt-get install libsimgrid-dev" >&2; exit 2; }
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/sim MPICC=smpicc CUDA_HOME= all
 
 bench: setup
 	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync tests

@@ -3,6 +3,7 @@
 
 #include "commands.h"
 #include "launcher.h"
+#include "moe/simulated.h"
 #include "moe/system.h"
 #include "world.h"
 
@@ -44,6 +45,10 @@ static int unknown_command(const char *name)
 static int run_command(const command_entry_t *entry, int argc, char **argv)
 {
     moe_error_t error = {0};
+    moe_simulation_t simulation;
+    if (moe_simulated() && moe_simulation_read(&simulation, &error) != MOE_OK) {
+        return world_refuse(&error);
+    }
     if (entry->where[0] == '\0' && launcher_ranks() > 1) {
         (void)moe_fail(&error, MOE_BAD_INPUT,
                        "%s runs in one process, and %ld were launched: start it without mpirun",

@@ -5,8 +5,8 @@
 #include "binding.h"
 #include "clocks.h"
 #include "gpu.h"
-
 #include "moe/system.h"
+#include "simulation.h"
 
 typedef struct watched {
     world_t *world;
@@ -45,12 +45,14 @@ static const char *host_of(const void *context, size_t rank)
 static void print_device(const void *context, FILE *out)
 {
     gpu_print(out, context);
+    simulation_print(out);
 }
 
 static void record_device(const void *context, json_t *run)
 {
     gpu_record(context, run);
     binding_record(context, run);
+    simulation_record(run);
 }
 
 run_place_t world_place(const world_t *world)

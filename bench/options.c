@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launcher.h"
 #include "moe/system.h"
 
 #define KEY_BASE  1000 /* past the characters, so that no option gets a letter */
@@ -195,25 +196,11 @@ static void fill_argp(const command_t *command, struct argp_option *table, char 
     table[n] = (struct argp_option){0};
 }
 
-/* The first rank speaks for all: what launchers tell a process before MPI is up. */
-static bool is_first_rank(void)
-{
-    static const char *const variables[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK",
-                                            "SLURM_PROCID"};
-    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
-        const char *rank = getenv(variables[i]);
-        if (rank != NULL) {
-            return strcmp(rank, "0") == 0;
-        }
-    }
-    return true;
-}
-
 static void print_help(const struct argp *argp, const char *command)
 {
     char name[64];
     snprintf(name, sizeof name, "moe-a2a %s", command);
-    if (is_first_rank()) {
+    if (launcher_rank() == 0) {
         argp_help(argp, stdout, ARGP_HELP_STD_HELP & ~(unsigned)ARGP_HELP_EXIT_OK, name);
         fflush(stdout);
     }

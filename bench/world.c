@@ -11,6 +11,7 @@
 #include "clocks.h"
 #include "gpu.h"
 #include "launcher.h"
+#include "moe/simulated.h"
 #include "moe/system.h"
 
 /* Other ranks wait so much longer than rank 0, so that one of them speaks. */
@@ -38,7 +39,9 @@ static moe_status_t end_all(world_t *world, moe_status_t status, const moe_error
 {
     const struct timespec forward = {.tv_nsec = FORWARD_NANOSECONDS};
     speak(world, world->config.command->name, error);
-    nanosleep(&forward, NULL);
+    if (!moe_simulated()) { /* there others would run on meanwhile, and speak too */
+        nanosleep(&forward, NULL);
+    }
     world->all->ops->abort(world->all, status);
     return status;
 }
@@ -54,8 +57,13 @@ moe_status_t world_agree(world_t *world, moe_status_t status, moe_error_t *error
     if (status == MOE_FAILED) {
         return status;
     }
+    size_t worst = (size_t)status;
+    moe_status_t found = t->ops->max_size(t, &worst, error);
+    if (found != MOE_OK || worst == MOE_OK) {
+        return found; /* mostly: a thousand ranks need not tell each other that nothing is wrong */
+    }
     moe_error_t *every = NULL;
-    moe_status_t found = moe_alloc("an agreement", t->size, sizeof *every, (void **)&every, error);
+    found = moe_alloc("an agreement", t->size, sizeof *every, (void **)&every, error);
     if (found != MOE_OK) {
         return found;
     }
@@ -386,6 +394,11 @@ static moe_status_t run_loopback(const config_t *config, world_fn body, moe_erro
 /* Of several processes some may have been told to use MPI: they would wait for the others for ever. */
 static moe_status_t loopback_is_alone(const config_t *config, moe_error_t *error)
 {
+    if (config->loopback && moe_simulated()) {
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "--transport loopback: its ranks are threads, which cannot be simulated: "
+                        "leave it out, and give tools/sim the ranks");
+    }
     return config->loopback && launcher_ranks() > 1
                ? moe_fail(error, MOE_BAD_INPUT,
                           "--transport loopback: its ranks are threads of one process, and %ld "

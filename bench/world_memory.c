@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "gpu.h"
+#include "moe/simulated.h"
 #include "moe/system.h"
 #include "world.h"
 
@@ -68,7 +69,9 @@ static moe_status_t fits(world_t *world, const need_t *mine, const char *what, c
 moe_status_t world_fits(world_t *world, const char *what, size_t bytes, const char *remedy,
                         moe_error_t *error)
 {
-    const need_t mine = {.node = world->node, .bytes = bytes, .available = moe_memory_available()};
+    const need_t mine = {.node = moe_simulated() ? 0 : world->node, /* all are in this process */
+                         .bytes = bytes,
+                         .available = moe_memory_available()};
     return fits(world, &mine, what, remedy, error);
 }
 
@@ -76,7 +79,9 @@ moe_status_t world_fits_device(world_t *world, const char *what, size_t bytes, c
                                moe_error_t *error)
 {
     moe_device_t *d = world->device;
-    need_t mine = {.node = world->node, .bytes = bytes, .available = d->ops->available(d)};
+    need_t mine = {.node = moe_simulated() ? 0 : world->node,
+                   .bytes = bytes,
+                   .available = d->ops->available(d)};
     if (world->config.registration != MOE_NCCL_REGISTER_OFF) {
         /* Registered buffers are as large as the largest rank's. */
         moe_transport_t *t = world->all;

@@ -201,7 +201,8 @@ size_t moe_series_slowest(const moe_series_t *series, size_t column, size_t *tim
 
 typedef struct moe_watchdog moe_watchdog_t;
 /* A thread that calls expired(context) once, on itself, when moe_watchdog_feed() was not called for
- * `seconds` (> 0). The callback must not destroy the watchdog; destroying waits for it. */
+ * `seconds` (> 0). The callback must not destroy the watchdog; destroying waits for it. In a simulation
+ * (moe/simulated.h) *out is NULL: SimGrid ends a run in which all ranks wait. */
 moe_status_t moe_watchdog_create(double seconds, void (*expired)(void *context), void *context,
                                  moe_watchdog_t **out, moe_error_t *error);
 void moe_watchdog_feed(moe_watchdog_t *watchdog); /* any thread; NULL is allowed */

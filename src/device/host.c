@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "moe/simulated.h"
 #include "moe/system.h"
 
 /* Buffers of at least one huge page of x86-64 and AArch64 are aligned to it, so that the kernel may
@@ -120,9 +121,13 @@ static void host_wait(moe_device_t *d, double seconds)
     if (!(seconds > 0)) { /* NaN too */
         return;
     }
+    const double wait = seconds < LONGEST_WAIT ? seconds : LONGEST_WAIT;
+    if (moe_simulated()) {
+        moe_simulated_wait(wait);
+        return;
+    }
     struct timespec start;
     clock_gettime(CLOCK_MONOTONIC, &start);
-    const double wait = seconds < LONGEST_WAIT ? seconds : LONGEST_WAIT;
     if (wait > SPIN_SECONDS) {
         const double wake = seconds_of(&start) + wait - SPIN_SECONDS;
         const struct timespec until = {.tv_sec = (time_t)wake,

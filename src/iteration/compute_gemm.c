@@ -9,6 +9,7 @@
 
 #include "compute_engines.h"
 #include "compute_operands.h"
+#include "moe/simulated.h"
 #include "moe/system.h"
 
 static moe_status_t gemm_create(moe_compute_t *c, const char *arguments, moe_error_t *error)
@@ -21,8 +22,10 @@ static moe_status_t gemm_create(moe_compute_t *c, const char *arguments, moe_err
                         "--compute gemm: device %s has no matrix product here (%s); "
                         "give --compute gpu:NAME, model:FLOPS,EFFICIENCY or none",
                         c->device->ops->name,
-                        c->device->ops->separate ? "libcublas cannot be loaded: see LD_LIBRARY_PATH"
-                                                 : "built without BLAS");
+                        moe_simulated() ? "on a simulated network real compute takes no time"
+                        : c->device->ops->separate
+                            ? "libcublas cannot be loaded: see LD_LIBRARY_PATH"
+                            : "built without BLAS");
     const moe_status_t status =
         moe_alloc("GEMM operands", 1, sizeof(moe_operands_t), &c->state, error);
     if (status == MOE_OK)

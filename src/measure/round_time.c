@@ -3,10 +3,14 @@
 #include <math.h>
 #include <sched.h>
 
+#include "moe/simulated.h"
+
 /* A broadcast that takes less than the clock can show must not make a lead of nothing. */
 #define LEAST_BROADCAST_SECONDS 1e-7
 /* So long before the start a rank stops to let others run. */
 #define SPIN_SECONDS 2e-5
+/* What the clock shows is so much behind at most. */
+#define TICK_SECONDS 1e-9
 
 moe_status_t moe_round_create(moe_clock_t *clock, moe_round_t *out, moe_error_t *error)
 {
@@ -37,7 +41,9 @@ moe_status_t moe_round_start(const moe_round_t *round, moe_transport_t *t, doubl
     double left = mine - moe_clock_now(round->clock);
     *late = left < 0 ? -left : 0;
     while (left > 0) {
-        if (left > SPIN_SECONDS) {
+        if (moe_simulated()) {
+            moe_simulated_wait(left + TICK_SECONDS);
+        } else if (left > SPIN_SECONDS) {
             sched_yield();
         }
         left = mine - moe_clock_now(round->clock);

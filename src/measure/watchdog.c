@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "moe/measure.h"
+#include "moe/simulated.h"
 #include "moe/system.h"
 
 /* Longer waits mean "never", and are cut so that a deadline fits a time_t: some 30 years. */
@@ -91,6 +92,11 @@ moe_status_t moe_watchdog_create(double seconds, void (*expired)(void *context),
     if (!(seconds > 0)) { /* NaN too */
         return moe_fail(error, MOE_BAD_INPUT, "a time-out of %g s: it must be longer than 0 s",
                         seconds);
+    }
+    if (moe_simulated()) {
+        /* No thread may stand beside the simulation, which ends by itself when all ranks wait. */
+        *out = NULL;
+        return MOE_OK;
     }
     void *memory;
     const moe_status_t status = moe_alloc("the watchdog", 1, sizeof **out, &memory, error);

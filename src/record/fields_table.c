@@ -42,6 +42,10 @@ const moe_field_t moe_fields[] = {
     {"run", "source", MOE_FIELD_TEXT, OPTIONAL},
     {"run", "overlap", MOE_FIELD_TEXT, OPTIONAL},
     {"run", "predicted", MOE_FIELD_FLAG, OPTIONAL},
+    {"run", "simulated", MOE_FIELD_FLAG, OPTIONAL},
+    {"run", "platform", MOE_FIELD_TEXT, OPTIONAL},
+    {"run", "platform_file", MOE_FIELD_TEXT, OPTIONAL},
+    {"run", "simgrid", MOE_FIELD_TEXT, OPTIONAL},
     {"run", "machine", MOE_FIELD_TEXT, OPTIONAL},
     {"run", "sweep", MOE_FIELD_TEXT, OPTIONAL},
     {"run", "link", MOE_FIELD_OBJECT, OPTIONAL},
@@ -122,6 +126,7 @@ const moe_field_t moe_fields[] = {
     {"run", "capacity.padding_share", MOE_FIELD_REAL, OPTIONAL},
 
     {"exchange", "record", MOE_FIELD_TEXT, REQUIRED},
+    {"exchange", "simulated", MOE_FIELD_FLAG, OPTIONAL},
     {"exchange", "style", MOE_FIELD_TEXT, REQUIRED},
     {"exchange", "algorithm", MOE_FIELD_TEXT, REQUIRED},
     {"exchange", "phase", MOE_FIELD_TEXT, REQUIRED},
@@ -160,6 +165,7 @@ const moe_field_t moe_fields[] = {
     {"exchange", "errors", MOE_FIELD_COUNT, OPTIONAL},
 
     {"iteration", "record", MOE_FIELD_TEXT, REQUIRED},
+    {"iteration", "simulated", MOE_FIELD_FLAG, OPTIONAL},
     {"iteration", "style", MOE_FIELD_TEXT, REQUIRED},
     {"iteration", "algorithm", MOE_FIELD_TEXT, REQUIRED},
     {"iteration", "pass", MOE_FIELD_TEXT, REQUIRED},
@@ -216,6 +222,7 @@ const moe_field_t moe_fields[] = {
     {"iteration", "terms_ms.bandwidth", MOE_FIELD_OBJECT, OPTIONAL},
 
     {"traffic", "record", MOE_FIELD_TEXT, REQUIRED},
+    {"traffic", "simulated", MOE_FIELD_FLAG, OPTIONAL},
     {"traffic", "style", MOE_FIELD_TEXT, REQUIRED},
     {"traffic", "phase", MOE_FIELD_TEXT, REQUIRED},
     {"traffic", "step", MOE_FIELD_COUNT, OPTIONAL},
@@ -234,6 +241,7 @@ const moe_field_t moe_fields[] = {
     {"traffic", "metadata_bytes", MOE_FIELD_COUNT, OPTIONAL},
 
     {"pair", "record", MOE_FIELD_TEXT, REQUIRED},
+    {"pair", "simulated", MOE_FIELD_FLAG, OPTIONAL},
     {"pair", "from", MOE_FIELD_COUNT, REQUIRED},
     {"pair", "to", MOE_FIELD_COUNT, REQUIRED},
     {"pair", "bytes", MOE_FIELD_COUNT, OPTIONAL},
@@ -247,6 +255,7 @@ const moe_field_t moe_fields[] = {
     {"pair", "GBps", MOE_FIELD_REAL, OPTIONAL},
 
     {"rank", "record", MOE_FIELD_TEXT, REQUIRED},
+    {"rank", "simulated", MOE_FIELD_FLAG, OPTIONAL},
     {"rank", "style", MOE_FIELD_TEXT, OPTIONAL},
     {"rank", "algorithm", MOE_FIELD_TEXT, OPTIONAL},
     {"rank", "phase", MOE_FIELD_TEXT, OPTIONAL},
@@ -259,6 +268,7 @@ const moe_field_t moe_fields[] = {
     {"rank", "reps", MOE_FIELD_COUNT, OPTIONAL},
 
     {"finding", "record", MOE_FIELD_TEXT, REQUIRED},
+    {"finding", "simulated", MOE_FIELD_FLAG, OPTIONAL},
     {"finding", "evidence", MOE_FIELD_TEXT, OPTIONAL},
     {"finding", "kind", MOE_FIELD_TEXT, REQUIRED},
     {"finding", "style", MOE_FIELD_TEXT, OPTIONAL},
@@ -283,6 +293,7 @@ const moe_field_t moe_fields[] = {
     {"steps", "max_over_mean", MOE_FIELD_REAL, OPTIONAL},
 
     {"raw", "record", MOE_FIELD_TEXT, REQUIRED},
+    {"raw", "simulated", MOE_FIELD_FLAG, OPTIONAL},
     {"raw", "style", MOE_FIELD_TEXT, REQUIRED},
     {"raw", "algorithm", MOE_FIELD_TEXT, REQUIRED},
     {"raw", "phase", MOE_FIELD_TEXT, REQUIRED},

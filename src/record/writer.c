@@ -2,6 +2,7 @@
 
 #include "csv.h"
 #include "moe/record.h"
+#include "moe/simulated.h"
 #include "sink.h"
 
 struct moe_recorder {
@@ -70,6 +71,8 @@ moe_status_t moe_recorder_write(moe_recorder_t *recorder, json_t *record, moe_er
         return moe_fail(error, MOE_FAILED, "a record could not be made: out of memory");
     if (recorder->step != MOE_NO_STEP)
         json_object_set_new(record, "step", json_integer((json_int_t)recorder->step));
+    if (moe_simulated())
+        json_object_set_new(record, "simulated", json_true());
     if (recorder->json.stream != NULL)
         status = write_json(&recorder->json, record, error);
     if (status == MOE_OK && recorder->csv.stream != NULL)

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "host.h"
+#include "moe/simulated.h"
 #include "moe/system.h"
 
 #ifdef MOE_HAVE_HWLOC
@@ -107,7 +108,9 @@ void moe_topology_read(moe_topology_t *out)
 void moe_hostname(char *name, size_t size)
 {
     char host[HOST_NAME_MAX + 1] = "";
-    if (gethostname(host, sizeof host) != 0 || host[0] == '\0')
+    if (moe_simulated())
+        snprintf(host, sizeof host, "%s", moe_simulated_host());
+    else if (gethostname(host, sizeof host) != 0 || host[0] == '\0')
         snprintf(host, sizeof host, "unknown");
     host[HOST_NAME_MAX] = '\0';
     snprintf(name, size, "%s", host);

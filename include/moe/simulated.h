@@ -1,0 +1,40 @@
+/* The program on a simulated network: built by `make sim` with SimGrid's SMPI, started by tools/sim. Ranks are
+ * then coroutines of one process on the hosts of a platform, and every clock and pause of the program
+ * shows and takes time of the simulation; what a rank computes in earnest takes none. */
+#ifndef MOE_SIMULATED_H
+#define MOE_SIMULATED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "moe/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Whether this program was built so. Without, nothing below has anything to tell. */
+bool moe_simulated(void);
+
+typedef struct moe_simulation {
+    const char *platform; /* name of the platform: of its file, without folder and ending */
+    const char *file;     /* the platform's file, as it was found */
+    char simgrid[16];     /* version of the SimGrid that runs, "3.32.0" */
+} moe_simulation_t;
+
+/* What tools/sim tells of the platform, by variables of the environment. MOE_BAD_INPUT where they are missing:
+ * records must say what they are of. */
+moe_status_t moe_simulation_read(moe_simulation_t *out, moe_error_t *error);
+
+/* The rank and the number of ranks, known before MPI is up; the simulated host that the rank is on. */
+size_t moe_simulated_rank(void);
+size_t moe_simulated_ranks(void);
+const char *moe_simulated_host(void);
+
+/* So much time passes on this rank alone; others go on. */
+void moe_simulated_wait(double seconds);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
