@@ -144,6 +144,7 @@ static moe_status_t run_accept(const options_t *options, int argc, char **argv, 
                                       heading_record("acceptance", argc, argv), error);
         }
         if (status == MOE_OK) {
+            outputs_not_measured(&outputs, "the results", &judged.results);
             status = tell_who_is_slow(&outputs, &judged.results, error);
         }
         if (status == MOE_OK) {

@@ -34,6 +34,8 @@ static moe_status_t compare_two(const outputs_t *outputs, const char *path_a, co
         *matched += comparison.rows;
         status = write_comparison(outputs, path_a, path_b, &comparison,
                                   heading_record("comparison", argc, argv), error);
+        outputs_not_measured(outputs, path_a, a);
+        outputs_not_measured(outputs, path_b, &b);
         moe_comparison_destroy(&comparison);
     }
     moe_results_destroy(&b);

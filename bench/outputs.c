@@ -180,6 +180,21 @@ moe_status_t read_results(const char *const *paths, size_t count, moe_results_t 
     return status;
 }
 
+void outputs_not_measured(const outputs_t *outputs, const char *name, const moe_results_t *results)
+{
+    size_t predicted = 0, simulated = 0;
+    for (size_t i = 0; i < results->runs; i++) {
+        predicted += json_is_true(json_object_get(results->run[i], "predicted"));
+        simulated += json_is_true(json_object_get(results->run[i], "simulated"));
+    }
+    if (predicted + simulated > 0) {
+        outputs_line(outputs,
+                     "%s: NOT MEASURED: of %zu runs %zu predicted, %zu simulated; what is said of "
+                     "these holds for the model, not for a machine.",
+                     name, results->runs, predicted, simulated);
+    }
+}
+
 json_t *heading_record(const char *kind, int argc, char **argv)
 {
     json_t *command = json_array();

@@ -32,6 +32,9 @@ void outputs_line(const outputs_t *outputs, const char *format, ...) MOE_PRINTF(
 moe_status_t read_results(const char *const *paths, size_t count, moe_results_t *out,
                           moe_error_t *error);
 
+/* Says of results that hold predicted or simulated runs that these were not measured; else nothing. */
+void outputs_not_measured(const outputs_t *outputs, const char *name, const moe_results_t *results);
+
 /* The record that comes first: of that kind, with schema, program, version, command, time. */
 json_t *heading_record(const char *kind, int argc, char **argv);
 /* Copies the fields that say what a result is of, those that it has: style, algorithm, ... */

@@ -116,6 +116,8 @@ def marks(record):
     said = []
     if is_predicted(record):
         said.append("PREDICTED by a cost model")
+    if record.flag("simulated") or record.run.flag("simulated"):
+        said.append(f"SIMULATED on {record.run.text('platform') or 'a platform'}")
     layers = record.count("extrapolated_from_layers") if record.kind == "iteration" else None
     if layers is not None:
         said.append(f"EXTRAPOLATED from {layers} MoE layer{'s' * (layers != 1)}")
