@@ -188,7 +188,7 @@ static moe_status_t hand_over(reader_t *r, moe_trace_t *out)
     return moe_take_counts(input, value, 1, used, r->experts, out);
 }
 
-static moe_status_t read(moe_input_t *input, unsigned wanted, moe_trace_t *out)
+static moe_status_t read_trace(moe_input_t *input, unsigned wanted, moe_trace_t *out)
 {
     reader_t r = {.input = input};
     (void)wanted;
@@ -209,5 +209,5 @@ const moe_trace_format_t moe_trace_csv = {
         "layer,expert (one selection a line, as llama.cpp's moe-trace) or layer,expert,count",
     .kinds = MOE_TRACE_COUNTS,
     .detect = detect,
-    .read = read,
+    .read = read_trace,
 };

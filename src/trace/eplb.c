@@ -36,7 +36,7 @@ static moe_status_t read_object(moe_input_t *input, moe_pull_table_t *table)
     return status;
 }
 
-static moe_status_t read(moe_input_t *input, unsigned wanted, moe_trace_t *out)
+static moe_status_t read_trace(moe_input_t *input, unsigned wanted, moe_trace_t *out)
 {
     moe_pull_table_t table = {0};
     (void)wanted;
@@ -59,5 +59,5 @@ const moe_trace_format_t moe_trace_eplb = {
     .summary = "weights of experts [layers][experts] as EPLB takes them, JSON: counts",
     .kinds = MOE_TRACE_COUNTS,
     .detect = detect,
-    .read = read,
+    .read = read_trace,
 };

@@ -163,7 +163,7 @@ static moe_status_t read_line(reader_t *reader)
     return moe_rows_add_piece(&reader->rows, reader->input, &line.piece);
 }
 
-static moe_status_t read(moe_input_t *input, unsigned wanted, moe_trace_t *out)
+static moe_status_t read_trace(moe_input_t *input, unsigned wanted, moe_trace_t *out)
 {
     reader_t reader = {.input = input};
     moe_status_t status = MOE_OK;
@@ -185,5 +185,5 @@ const moe_trace_format_t moe_trace_megatron = {
     .summary = "router trace of Megatron-Core, JSON Lines: choices by step, layer and rank",
     .kinds = MOE_TRACE_CHOICES,
     .detect = detect,
-    .read = read,
+    .read = read_trace,
 };

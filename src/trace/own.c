@@ -180,7 +180,7 @@ static moe_status_t read_weights(reader_t *r)
     return status;
 }
 
-static moe_status_t read(moe_input_t *input, unsigned wanted, moe_trace_t *out)
+static moe_status_t read_trace(moe_input_t *input, unsigned wanted, moe_trace_t *out)
 {
     reader_t r = {.input = input, .trace = out};
     unsigned char end[4];
@@ -206,5 +206,5 @@ const moe_trace_format_t moe_trace_own = {
     .summary = "realised routing as `pattern --export moe` writes it: choices with weights",
     .kinds = MOE_TRACE_CHOICES,
     .detect = detect,
-    .read = read,
+    .read = read_trace,
 };

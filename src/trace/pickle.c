@@ -11,7 +11,7 @@ static bool detect(const char *head, size_t size, unsigned wanted)
            (memcmp(head, "PK", 2) == 0 || (head[0] == '\x80' && head[1] >= 2 && head[1] <= 5));
 }
 
-static moe_status_t read(moe_input_t *input, unsigned wanted, moe_trace_t *out)
+static moe_status_t read_trace(moe_input_t *input, unsigned wanted, moe_trace_t *out)
 {
     (void)wanted;
     (void)out;
@@ -29,5 +29,5 @@ const moe_trace_format_t moe_trace_pickle = {
     .summary = "refused, with how to convert",
     .kinds = 0,
     .detect = detect,
-    .read = read,
+    .read = read_trace,
 };

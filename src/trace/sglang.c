@@ -74,7 +74,7 @@ static moe_status_t read_map(moe_input_t *input, moe_trace_t *out)
     return status;
 }
 
-static moe_status_t read(moe_input_t *input, unsigned wanted, moe_trace_t *out)
+static moe_status_t read_trace(moe_input_t *input, unsigned wanted, moe_trace_t *out)
 {
     char key[MOE_PULL_KEY];
     bool more = true, found = false;
@@ -108,5 +108,5 @@ const moe_trace_format_t moe_trace_sglang = {
     .summary = "logical_count (counts by step, layer) or physical_to_logical_map of SGLang, JSON",
     .kinds = MOE_TRACE_COUNTS | MOE_TRACE_MAPS,
     .detect = detect,
-    .read = read,
+    .read = read_trace,
 };

@@ -123,7 +123,7 @@ static moe_status_t hand_over(moe_input_t *input, reader_t *r, moe_trace_t *out)
     return moe_take_counts(input, value, 1, 1, r->histogram.count, out);
 }
 
-static moe_status_t read(moe_input_t *input, unsigned wanted, moe_trace_t *out)
+static moe_status_t read_trace(moe_input_t *input, unsigned wanted, moe_trace_t *out)
 {
     reader_t r = {0};
     (void)wanted;
@@ -142,5 +142,5 @@ const moe_trace_format_t moe_trace_trtllm = {
     .summary = "routing pattern of TensorRT-LLM, JSON: counts, and selections from rank to rank",
     .kinds = MOE_TRACE_COUNTS,
     .detect = detect,
-    .read = read,
+    .read = read_trace,
 };

@@ -78,7 +78,7 @@ static moe_status_t take_row(moe_input_t *input, const moe_npy_t *npy, size_t el
                                        "a token chooses expert %u twice", twice);
 }
 
-static moe_status_t read(moe_input_t *input, unsigned wanted, moe_trace_t *out)
+static moe_status_t read_trace(moe_input_t *input, unsigned wanted, moe_trace_t *out)
 {
     moe_npy_t npy;
     int64_t row[MOE_TRACE_MAX_TOP_K];
@@ -105,5 +105,5 @@ const moe_trace_format_t moe_trace_vllm = {
     .summary = "routed experts of vLLM, NPY [tokens][layers][top_k]: choices",
     .kinds = MOE_TRACE_CHOICES,
     .detect = detect,
-    .read = read,
+    .read = read_trace,
 };

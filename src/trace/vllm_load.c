@@ -28,7 +28,7 @@ static moe_status_t make(moe_input_t *input, const moe_npy_t *npy, double **valu
     return status;
 }
 
-static moe_status_t read(moe_input_t *input, unsigned wanted, moe_trace_t *out)
+static moe_status_t read_trace(moe_input_t *input, unsigned wanted, moe_trace_t *out)
 {
     const double most = 1e290; /* sums stay finite */
     moe_npy_t npy;
@@ -63,5 +63,5 @@ const moe_trace_format_t moe_trace_vllm_load = {
     .summary = "loads of experts, NPY [..][layers][experts]: counts",
     .kinds = MOE_TRACE_COUNTS,
     .detect = detect,
-    .read = read,
+    .read = read_trace,
 };
