@@ -176,7 +176,7 @@ static moe_status_t make_bytes(moe_matrix_text_t *text, const pattern_t *p, size
     return MOE_OK;
 }
 
-static moe_status_t read(moe_matrix_text_t *text, size_t *ranks)
+static moe_status_t read_ucc(moe_matrix_text_t *text, size_t *ranks)
 {
     pattern_t p = {.type_bytes = 4}; /* INT32, as in UCC's own example */
     do {
@@ -193,7 +193,7 @@ static moe_status_t read(moe_matrix_text_t *text, size_t *ranks)
 }
 
 /* UCC keeps counts in 32 bits; bytes are elements of one byte each. */
-static moe_status_t write(const moe_matrix_t *matrix, FILE *out, moe_error_t *error)
+static moe_status_t write_ucc(const moe_matrix_t *matrix, FILE *out, moe_error_t *error)
 {
     const size_t n = matrix->ranks;
     for (size_t i = 0; i < n * n; i++) {
@@ -219,6 +219,6 @@ const moe_matrix_format_t moe_matrix_ucc = {
     .name = "ucc",
     .summary = "pattern of UCC's perftest (.ptini), one all-to-all-v",
     .detect = detect,
-    .read = read,
-    .write = write,
+    .read = read_ucc,
+    .write = write_ucc,
 };
