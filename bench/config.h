@@ -103,6 +103,8 @@ moe_status_t config_check_eplb(const config_t *config, moe_error_t *error);
 size_t config_physical_experts(const config_t *config);
 /* Host bytes of routing a rank's tokens, at most; SIZE_MAX past the range. */
 size_t config_batch_bytes(const config_t *config);
+/* Of a command that runs alone: refuses routing tables of so many bytes where memory does not hold them. */
+moe_status_t config_routing_fits(double bytes, moe_error_t *error);
 /* The size after `size`; false behind the last. */
 bool config_next_size(const config_t *config, size_t size, size_t *out);
 

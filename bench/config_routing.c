@@ -149,3 +149,15 @@ moe_status_t config_read_routing(config_t *c, moe_error_t *error)
                ? config_name_option(OPT_GATE, moe_routing_check(&c->routing, error), error)
                : status;
 }
+
+moe_status_t config_routing_fits(double bytes, moe_error_t *error)
+{
+    char need[16], have[16];
+    const double available = (double)moe_memory_available();
+    return bytes <= available
+               ? MOE_OK
+               : moe_fail(error, MOE_BAD_INPUT,
+                          "routing tables need %s, %s are available: lower --tokens, --ranks or "
+                          "--experts",
+                          moe_format_bytes(bytes, need), moe_format_bytes(available, have));
+}

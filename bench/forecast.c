@@ -69,20 +69,12 @@ static moe_status_t compute_of(const config_t *config, const moe_machine_t *mach
 
 static moe_status_t check_memory(const config_t *c, size_t layers, moe_error_t *error)
 {
-    char need[16], have[16];
     const double ranks = (double)c->ep;
     const double counted = ranks <= MOE_MOST_COUNTED ? ranks * ranks * 8 * sizeof(float) : 0;
     const double bytes = (double)config_batch_bytes(c) +
                          (double)layers * (counted + ranks * 12 * sizeof(double)) +
                          ranks * 64 * sizeof(double);
-    const double available = (double)moe_memory_available();
-    if (bytes > available) {
-        return moe_fail(error, MOE_BAD_INPUT,
-                        "routing tables need %s, %s are available: lower --tokens, --ranks or "
-                        "--experts",
-                        moe_format_bytes(bytes, need), moe_format_bytes(available, have));
-    }
-    return MOE_OK;
+    return config_routing_fits(bytes, error);
 }
 
 static size_t predicted_layers(const config_t *c)

@@ -295,23 +295,7 @@ static moe_status_t run_step(world_t *w, steps_t *steps, size_t *errors, moe_err
 
 static moe_status_t run_iteration(world_t *w, moe_error_t *error)
 {
-    steps_t steps = {.figure = "iteration_ms", .title = "iteration, ms,"};
-    size_t errors = 0;
-    moe_status_t status = MOE_OK;
-    for (size_t s = 0; status == MOE_OK && s < w->config.steps; s++) {
-        steps_begin(&w->config, s, w->recorder);
-        status = run_step(w, &steps, &errors, error);
-    }
-    if (status == MOE_OK && w->all->rank == 0) {
-        status = steps_report(&steps, &w->config, w->table, w->recorder, error);
-    }
-    steps_destroy(&steps);
-    w->running = false;
-    if (status == MOE_OK && errors > 0) {
-        return moe_fail(error, MOE_WRONG_DATA, "%zu wrong elements were found by the check",
-                        errors);
-    }
-    return status;
+    return steps_run(w, "iteration_ms", "iteration, ms,", run_step, error);
 }
 
 static int run(int argc, char **argv)

@@ -98,19 +98,11 @@ static moe_status_t over_ranks(pattern_t *p,
 
 static moe_status_t check_memory(const config_t *c, moe_error_t *error)
 {
-    char need[16], have[16];
     const double ranks = (double)c->ep * (double)c->dp;
     const double bytes = (double)config_batch_bytes(c) +
                          ranks * (double)(1 + 6 * c->styles) * sizeof(size_t) +
                          2.0 * (double)c->styles * MOE_FLOW_CELLS * MOE_FLOW_CELLS * sizeof(size_t);
-    const double available = (double)moe_memory_available();
-    if (bytes > available) {
-        return moe_fail(error, MOE_BAD_INPUT,
-                        "routing tables need %s, %s are available: lower --tokens, --ranks or "
-                        "--experts",
-                        moe_format_bytes(bytes, need), moe_format_bytes(available, have));
-    }
-    return MOE_OK;
+    return config_routing_fits(bytes, error);
 }
 
 static moe_status_t make_groups(pattern_t *p, moe_error_t *error)

@@ -5,6 +5,9 @@
 
 #include "moe/system.h"
 
+/* Larger figures are bytes, or times whose fractions say nothing. */
+#define SHOWN_WHOLE 1e5
+
 void steps_begin(config_t *config, size_t step, moe_recorder_t *recorder)
 {
     config->step = (uint32_t)step;
@@ -30,11 +33,11 @@ moe_status_t steps_add(steps_t *steps, const config_t *config, const char *style
 {
     steps_row_t *row = find(steps, style, algorithm);
     if (row == NULL) {
-        steps_row_t *moved = realloc(steps->row, (steps->count + 1) * sizeof *moved);
-        if (moved == NULL) {
-            return moe_fail(error, MOE_BAD_INPUT, "the results of steps do not fit memory");
+        const moe_status_t status = moe_grow("results of steps", steps->count, sizeof *row,
+                                             (void **)&steps->row, &steps->room, error);
+        if (status != MOE_OK) {
+            return status;
         }
-        steps->row = moved;
         row = &steps->row[steps->count++];
         *row = (steps_row_t){.style = style, .algorithm = algorithm};
     }
@@ -79,9 +82,10 @@ moe_status_t steps_report(const steps_t *steps, const config_t *config, FILE *ta
     for (size_t i = 0; status == MOE_OK && i < steps->count; i++) {
         const steps_row_t *row = &steps->row[i];
         if (table != NULL) {
-            fprintf(table, "%-16s %-12s %20s %14.3f %14.3f %9zu\n", row->style,
-                    row->algorithm != NULL ? row->algorithm : "", "", row->sum / (double)row->count,
-                    row->most, row->most_step);
+            const int digits = row->most < SHOWN_WHOLE ? 3 : 0;
+            fprintf(table, "%-16s %-12s %14.*f %14.*f %9zu\n", row->style,
+                    row->algorithm != NULL ? row->algorithm : "", digits,
+                    row->sum / (double)row->count, digits, row->most, row->most_step);
         }
         status = record_row(steps, row, recorder, error);
     }
@@ -92,4 +96,26 @@ void steps_destroy(steps_t *steps)
 {
     free(steps->row);
     *steps = (steps_t){0};
+}
+
+moe_status_t steps_run(world_t *world, const char *figure, const char *title, step_fn step,
+                       moe_error_t *error)
+{
+    steps_t steps = {.figure = figure, .title = title};
+    size_t errors = 0;
+    moe_status_t status = MOE_OK;
+    for (size_t s = 0; status == MOE_OK && s < world->config.steps; s++) {
+        steps_begin(&world->config, s, world->recorder);
+        status = step(world, &steps, &errors, error);
+    }
+    if (status == MOE_OK && world->all->rank == 0) {
+        status = steps_report(&steps, &world->config, world->table, world->recorder, error);
+    }
+    steps_destroy(&steps);
+    world->running = false;
+    if (status == MOE_OK && errors > 0) {
+        return moe_fail(error, MOE_WRONG_DATA, "%zu wrong elements were found by the check",
+                        errors);
+    }
+    return status;
 }

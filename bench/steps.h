@@ -4,8 +4,7 @@
 
 #include <stdio.h>
 
-#include "config.h"
-#include "moe/record.h"
+#include "world.h"
 
 /* One style and algorithm over the steps. */
 typedef struct steps_row {
@@ -18,8 +17,16 @@ typedef struct steps {
     const char *figure; /* what is added up: "total_us" */
     const char *title;  /* the same, for the table */
     steps_row_t *row;   /* [count] */
-    size_t count;
+    size_t count, room;
 } steps_t;
+
+/* One step on all ranks: what it measures goes into `steps`, wrong elements are added to *errors. */
+typedef moe_status_t (*step_fn)(world_t *world, steps_t *steps, size_t *errors, moe_error_t *error);
+
+/* Collective: carries out every step of the run, and what all of them come to. MOE_WRONG_DATA where a
+ * check found wrong elements. */
+moe_status_t steps_run(world_t *world, const char *figure, const char *title, step_fn step,
+                       moe_error_t *error);
 
 /* Makes `step` the one at hand, in the results too. recorder: NULL on ranks without one. */
 void steps_begin(config_t *config, size_t step, moe_recorder_t *recorder);

@@ -1,6 +1,5 @@
 #include "world.h"
 
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "launcher.h"
 #include "moe/simulated.h"
 #include "moe/system.h"
+#include "world_loopback.h"
 
 /* Other ranks wait so much longer than rank 0, so that one of them speaks. */
 #define WATCHDOG_GRACE_SECONDS 2.0
@@ -58,7 +58,7 @@ moe_status_t world_agree(world_t *world, moe_status_t status, moe_error_t *error
         return status;
     }
     size_t worst = (size_t)status;
-    moe_status_t found = t->ops->max_size(t, &worst, error);
+    moe_status_t found = t->ops->reduce_sizes(t, &worst, 1, MOE_MAX, error);
     if (found != MOE_OK || worst == MOE_OK) {
         return found; /* mostly: a thousand ranks need not tell each other that nothing is wrong */
     }
@@ -274,7 +274,7 @@ static void tear_down(world_t *world)
 }
 
 /* What moves rows of the device goes before it. */
-static void end_world(world_t *world)
+void world_end(world_t *world)
 {
     world->all->ops->destroy(world->all);
     if (world->device != NULL) {
@@ -283,7 +283,7 @@ static void end_world(world_t *world)
 }
 
 /* One rank from its transport to its end. */
-static moe_status_t run_rank(world_t *world, world_fn body, moe_status_t parsed, moe_error_t *error)
+moe_status_t world_run_rank(world_t *world, world_fn body, moe_status_t parsed, moe_error_t *error)
 {
     moe_status_t status = world_agree(world, parsed, error);
     if (status == MOE_OK) {
@@ -321,8 +321,8 @@ moe_status_t world_run_other(world_t *world, const command_t *command, int argc,
     /* One group of all: a handle that the other run may wrap and destroy. */
     status = world->all->ops->split(world->all, 0, &other.all, &error);
     if (status == MOE_OK) {
-        status = run_rank(&other, body, parsed, &error);
-        end_world(&other);
+        status = world_run_rank(&other, body, parsed, &error);
+        world_end(&other);
     } else {
         status = end_all(world, status, &error);
     }
@@ -335,78 +335,6 @@ moe_status_t world_run_other(world_t *world, const command_t *command, int argc,
 
 /* ---- Transports ---- */
 
-typedef struct loopback_rank {
-    pthread_t thread;
-    world_t world;
-    world_fn body;
-    moe_status_t status;
-} loopback_rank_t;
-
-static void *run_loopback_rank(void *argument)
-{
-    loopback_rank_t *rank = argument;
-    moe_error_t error = {0};
-    rank->status = run_rank(&rank->world, rank->body, MOE_OK, &error);
-    end_world(&rank->world);
-    return NULL;
-}
-
-static moe_status_t run_loopback(const config_t *config, world_fn body, moe_error_t *error)
-{
-    const size_t size = config->ranks;
-    atomic_flag spoken = ATOMIC_FLAG_INIT;
-    moe_transport_t **transports = NULL;
-    loopback_rank_t *ranks = NULL;
-    moe_status_t status =
-        moe_alloc("loopback ranks", size, sizeof *transports, (void **)&transports, error);
-    if (status == MOE_OK) {
-        status = moe_alloc("loopback ranks", size, sizeof *ranks, (void **)&ranks, error);
-    }
-    if (status == MOE_OK) {
-        status = moe_loopback_create(size, transports, error);
-    }
-    size_t started = 0;
-    for (; status == MOE_OK && started < size; started++) {
-        loopback_rank_t *rank = &ranks[started];
-        *rank = (loopback_rank_t){
-            .world = {.config = *config, .all = transports[started], .spoken = &spoken},
-            .body = body};
-        if (pthread_create(&rank->thread, NULL, run_loopback_rank, rank) != 0) {
-            status =
-                moe_fail(error, MOE_BAD_INPUT,
-                         "--ranks %zu: this system starts no more than %zu threads", size, started);
-            transports[started]->ops->abort(transports[started], MOE_BAD_INPUT);
-            break;
-        }
-    }
-    moe_status_t worst = status;
-    for (size_t r = 0; r < started; r++) {
-        pthread_join(ranks[r].thread, NULL);
-        worst = worst == MOE_OK || (ranks[r].status != MOE_OK && ranks[r].status < worst)
-                    ? ranks[r].status
-                    : worst;
-    }
-    free(ranks);
-    free(transports);
-    return worst;
-}
-
-/* Of several processes some may have been told to use MPI: they would wait for the others for ever. */
-static moe_status_t loopback_is_alone(const config_t *config, moe_error_t *error)
-{
-    if (config->loopback && moe_simulated()) {
-        return moe_fail(error, MOE_BAD_INPUT,
-                        "--transport loopback: its ranks are threads, which cannot be simulated: "
-                        "leave it out, and give tools/sim the ranks");
-    }
-    return config->loopback && launcher_ranks() > 1
-               ? moe_fail(error, MOE_BAD_INPUT,
-                          "--transport loopback: its ranks are threads of one process, and %ld "
-                          "processes were launched: start it without mpirun, with --ranks %ld",
-                          launcher_ranks(), launcher_ranks())
-               : MOE_OK;
-}
-
 static int run_world(world_t *world, const command_t *command, int argc, char **argv, world_fn body)
 {
     moe_error_t error = {0};
@@ -416,10 +344,10 @@ static int run_world(world_t *world, const command_t *command, int argc, char **
         return MOE_OK;
     }
     if (status == MOE_OK) {
-        status = loopback_is_alone(&world->config, &error);
+        status = world_loopback_check(&world->config, &error);
     }
     if (status == MOE_OK && world->config.loopback) {
-        status = run_loopback(&world->config, body, &error);
+        status = world_run_loopback(&world->config, body, &error);
         if (status != MOE_OK && error.text[0] != '\0') {
             speak(world, command->name, &error);
         }
@@ -438,8 +366,8 @@ static int run_world(world_t *world, const command_t *command, int argc, char **
         }
         return (int)(status != MOE_OK ? status : started);
     }
-    status = run_rank(world, body, status, &error);
-    end_world(world);
+    status = world_run_rank(world, body, status, &error);
+    world_end(world);
     return (int)status;
 }
 

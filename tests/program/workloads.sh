@@ -59,6 +59,12 @@ check "the busiest rank moves on with the steps" one_figure \
     "$(records "$json" record=traffic style=exact phase=dispatch -- busiest_rank | tr '\n' ' ')" "0 1 2 3 "
 check "mean and largest over the steps are recorded" record_count "$json" 3 record=steps \
     and every_record "$json" record=steps -- steps max mean figure :: '$1 == 4 && $2 >= $3 && $4 == "wire_bytes"'
+run pattern --workload rotating --ranks 4 --tokens 256 --steps 4
+under_heading() { # the last three columns end where their headings do
+    awk '/ over 4 steps$/ { getline; head = $0; getline row
+        exit !(length(row) == length(head) && match(head, /mean/) && substr(row, RSTART + 3, 2) ~ /^[0-9] $/) }' "$work/out"
+}
+check "and stand under their headings" done_well and under_heading
 run pattern --workload rotating --ranks 4 --tokens 256 --quiet --json -
 check "without --steps nothing speaks of steps" not grep -q '"step' "$work/out"
 run_loopback 2 iteration --workload burst --steps 4 --compute none --layers 2 --expert-ffn 64 "${small[@]}" --quiet --json -
