@@ -161,6 +161,14 @@ static moe_status_t sample_layers(forecast_run_t *run, moe_error_t *error)
                      "stand for the others: raise --sample-tokens, or lower --tokens",
                      moe_scenario_name(run->config->scenario), run->routed, run->config->ep);
     }
+    if (status == MOE_OK && run->routed > 0 && moe_skew_is_traced(&run->config->routing.skew) &&
+        moe_trace_by_rank(run->config->routing.skew.trace, &run->config->routing.run)) {
+        status = moe_fail(error, MOE_BAD_INPUT,
+                          "--skew trace: each rank takes the choices of its own number, and %zu of "
+                          "%zu are routed, which cannot stand for the others: raise "
+                          "--sample-tokens, or lower --tokens",
+                          run->routed, run->config->ep);
+    }
     free(reports);
     return status;
 }

@@ -37,7 +37,7 @@ void trace_describe(const moe_trace_t *trace, char text[TRACE_TEXT])
 /* How many times a run takes what the trace has. */
 typedef struct repeats {
     double tokens; /* in the layer (and rank) that has the fewest */
-    double layers;
+    double layers, steps;
 } repeats_t;
 
 static repeats_t repeats_of(const config_t *c)
@@ -46,14 +46,18 @@ static repeats_t repeats_of(const config_t *c)
     const moe_trace_run_t *run = &c->routing.run;
     const bool by_rank = moe_trace_by_rank(t, run);
     const size_t part = by_rank ? 1 : t->ranks, cells = t->steps * t->layers * t->ranks;
-    const double needed = (double)run->tokens_per_rank * (by_rank ? 1 : (double)run->ranks);
+    const double in_a_row =
+        t->has_steps ? 1 : (double)c->steps; /* steps that go on with its tokens */
+    const double needed =
+        in_a_row * (double)run->tokens_per_rank * (by_rank ? 1 : (double)run->ranks);
     size_t fewest = t->tokens;
     for (size_t i = 0; i < cells; i += part) {
         const size_t there = t->first[i + part] - t->first[i];
         fewest = there > 0 && there < fewest ? there : fewest;
     }
     return (repeats_t){.tokens = needed / (double)fewest,
-                       .layers = (double)moe_model_moe_layers(&c->model) / (double)t->layers};
+                       .layers = (double)moe_model_moe_layers(&c->model) / (double)t->layers,
+                       .steps = t->has_steps ? (double)c->steps / (double)t->steps : 0};
 }
 
 void trace_print(FILE *out, const config_t *c)
@@ -89,6 +93,10 @@ void trace_print(FILE *out, const config_t *c)
                 "REPEAT)\n",
                 repeats.layers);
     }
+    if (repeats.steps > 1) {
+        fprintf(out, "          (the run has %.2f times the steps of the trace: they REPEAT)\n",
+                repeats.steps);
+    }
 }
 
 json_t *trace_record(const config_t *c)
@@ -110,6 +118,9 @@ json_t *trace_record(const config_t *c)
         json_object_set_new(record, "has_weights", json_boolean(t->weight != NULL));
         json_object_set_new(record, "repeats_tokens", json_real(repeats.tokens));
         json_object_set_new(record, "repeats_layers", json_real(repeats.layers));
+        if (repeats.steps > 0) {
+            json_object_set_new(record, "repeats_steps", json_real(repeats.steps));
+        }
     }
     return record;
 }

@@ -103,6 +103,7 @@ const moe_field_t moe_fields[] = {
     {"run", "routing.trace.has_weights", MOE_FIELD_FLAG, OPTIONAL},
     {"run", "routing.trace.repeats_tokens", MOE_FIELD_REAL, OPTIONAL},
     {"run", "routing.trace.repeats_layers", MOE_FIELD_REAL, OPTIONAL},
+    {"run", "routing.trace.repeats_steps", MOE_FIELD_REAL, OPTIONAL},
     {"run", "load", MOE_FIELD_OBJECT, OPTIONAL},
     {"run", "load.max_over_mean", MOE_FIELD_REAL, OPTIONAL},
     {"run", "load.cv", MOE_FIELD_REAL, OPTIONAL},

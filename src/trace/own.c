@@ -81,7 +81,7 @@ static moe_status_t read_header(reader_t *r)
     t->has_steps = (r->flags & MOE_OWN_HAS_STEPS) != 0;
     t->has_ranks = (r->flags & MOE_OWN_HAS_RANKS) != 0;
     t->experts = word_at(head + 16);
-    t->experts_known = true;
+    t->experts_known = (r->flags & MOE_OWN_MORE_EXPERTS) == 0;
     t->top_k = word_at(head + 20);
     t->steps = word_at(head + 24);
     t->layers = word_at(head + 28);

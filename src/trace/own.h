@@ -28,7 +28,8 @@
 #define MOE_OWN_WEIGHTS      1u
 #define MOE_OWN_HAS_STEPS    2u
 #define MOE_OWN_HAS_RANKS    4u
-#define MOE_OWN_FLAGS        7u
+#define MOE_OWN_MORE_EXPERTS 8u
+#define MOE_OWN_FLAGS        15u
 #define MOE_OWN_BYTE_EXPERTS 255
 
 /* CRC-32 of ISO 3309, as in gzip and PNG; begins with 0. */

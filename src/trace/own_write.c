@@ -29,9 +29,9 @@ static void put_number(writer_t *w, uint64_t value, size_t size)
 
 static void write_header(writer_t *w, const moe_trace_t *t)
 {
-    const uint32_t flags = (t->weight != NULL ? MOE_OWN_WEIGHTS : 0) |
-                           (t->has_steps ? MOE_OWN_HAS_STEPS : 0) |
-                           (t->has_ranks ? MOE_OWN_HAS_RANKS : 0);
+    const uint32_t flags =
+        (t->weight != NULL ? MOE_OWN_WEIGHTS : 0) | (t->has_steps ? MOE_OWN_HAS_STEPS : 0) |
+        (t->has_ranks ? MOE_OWN_HAS_RANKS : 0) | (t->experts_known ? 0 : MOE_OWN_MORE_EXPERTS);
     put(w, MOE_OWN_MAGIC, MOE_OWN_MAGIC_BYTES);
     put_number(w, MOE_OWN_VERSION, 4);
     put_number(w, flags, 4);

@@ -266,13 +266,15 @@ size_t moe_trace_token(const moe_trace_t *choices, const moe_trace_run_t *run, s
 {
     const size_t at = (step % choices->steps) * choices->layers + layer % choices->layers;
     const size_t *first = choices->first + at * choices->ranks;
+    const uint64_t earlier =
+        choices->has_steps ? 0 : step; /* steps behind which this one goes on */
     if (moe_trace_by_rank(choices, run)) {
         const size_t rank = (size_t)(token / run->tokens_per_rank) % choices->ranks;
         const size_t there = first[rank + 1] - first[rank];
+        const uint64_t before = earlier * run->tokens_per_rank;
         if (there > 0)
-            return first[rank] + (size_t)(token % run->tokens_per_rank) % there;
+            return first[rank] + (size_t)((before + token % run->tokens_per_rank) % there);
     }
-    const uint64_t before =
-        choices->has_steps ? 0 : (uint64_t)step * run->ranks * run->tokens_per_rank;
+    const uint64_t before = earlier * run->ranks * run->tokens_per_rank;
     return first[0] + (size_t)((before + token) % (first[choices->ranks] - first[0]));
 }

@@ -102,6 +102,20 @@ done <<END
 END
 run pattern --import auto "$work/one.moe" --export moe "$work/three.moe"
 check "imported and exported it is the same file" done_well and same_file "$work/one.moe" "$work/three.moe"
+# Without steps of its own a step goes on where the last one ended, rank by rank too.
+pattern "${shape[@]}" --ranks 4 --tokens 16 --export moe "$work/long.moe"
+pattern "${shape[@]}" --ranks 4 --tokens 8 --skew "trace:$work/long.moe" --steps 2 --style exact
+check "two steps of half the tokens are other halves, and nothing repeats" done_well and not printed REPEAT \
+    and same 2 "$(field record=traffic phase=dispatch -- matrix_hash | sort -u | wc -l)" and same "1 1" "$(field record=run -- routing.trace.repeats_tokens | xargs)"
+pattern "${shape[@]}" --ranks 4 --tokens 8 --skew "trace:$work/long.moe" --steps 3 --style exact
+check "a third step repeats the first, and it says so" done_well and \
+    same 2 "$(field record=traffic phase=dispatch -- matrix_hash | sort -u | wc -l)" and same "1.5 1.5 1.5" "$(field record=run -- routing.trace.repeats_tokens | xargs)"
+pattern --hidden 64 --experts 16 --top-k 2 --layers 2 --ranks 8 --tokens 32 --skew zipf:1 --export moe "$work/eight.moe"
+run predict --machine h800-ib --hidden 64 --experts 16 --top-k 2 --layers 2 --ranks 8 --ep 8 --tokens 32 --skew "trace:$work/eight.moe" --sample-tokens 1
+check "some ranks of a trace do not stand for the others" refused 'trace: each rank takes the choices of its own number.*--sample-tokens'
+run pattern --import vllm $samples/vllm-i2.npy --export moe "$work/more.moe"
+pattern --hidden 64 --experts 12 --top-k 3 --ranks 2 --tokens 4 --skew "trace:$work/more.moe"
+check "a trace that does not tell how many experts there are takes a larger model by way of our format too" done_well
 if [ -n "$MPIRUN" ]; then
     rm -f "$json"
     run_ranks 2 layer "${shape[@]}" --skew "trace:$samples/megatron.jsonl" --experts 8 --top-k 3 --style exact,padded-max \
