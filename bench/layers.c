@@ -54,18 +54,37 @@ static moe_status_t make_arrays(layer_set_t *set, size_t ep, moe_error_t *error)
     return status;
 }
 
-/* What one layer's experts are expected to have to do at the first step, over all ranks of the group. */
+/* Tokens by which ranks' shares are told: so many that none is rounded away. */
+#define WEIGHING_TOKENS ((size_t)1 << 30)
+
+/* The first step at which any rank has tokens. */
+static uint32_t first_busy_step(const moe_scenario_t *scenario, size_t ranks)
+{
+    const size_t cycle = moe_scenario_cycle(scenario, ranks);
+    for (uint32_t step = 0; step < cycle; step++) {
+        for (size_t r = 0; r < ranks; r++) {
+            if (moe_scenario_tokens(scenario, WEIGHING_TOKENS, r, step) > 0) {
+                return step;
+            }
+        }
+    }
+    return 0;
+}
+
+/* What one layer's experts are expected to have to do at the first step that has tokens, over all ranks
+ * of the group. */
 static moe_status_t expected_loads(const layer_set_t *set, const config_t *config, size_t i,
                                    double *load, double *one, moe_error_t *error)
 {
     const moe_scenario_t *scenario = config->scenario;
     const bool varies = scenario != NULL && moe_scenario_varies(scenario);
+    const uint32_t step = varies ? first_busy_step(scenario, config->ep) : 0;
     moe_status_t status = MOE_OK;
     for (size_t r = 0; status == MOE_OK && r < (varies ? config->ep : 1); r++) {
         const double tokens =
-            varies ? (double)moe_scenario_tokens(scenario, config->tokens, r, 0) : 1;
+            varies ? (double)moe_scenario_tokens(scenario, WEIGHING_TOKENS, r, step) : 1;
         const moe_router_t *opened = NULL;
-        status = moe_router_open(set->router[i], 0, r, &opened, error);
+        status = moe_router_open(set->router[i], step, r, &opened, error);
         if (status != MOE_OK) {
             break;
         }

@@ -19,6 +19,7 @@ static size_t count_at(const moe_result_t *result, const char *path)
 
 /* One run's layer, rebuilt. */
 typedef struct rebuilt {
+    moe_skew_t skew; /* may own a trace, which the router borrows */
     moe_router_t *router;
     moe_placement_t placement;
     moe_workload_t workload;
@@ -32,21 +33,30 @@ static void rebuilt_destroy(rebuilt_t *b)
     moe_sample_destroy(&b->sample);
     moe_placement_destroy(&b->placement);
     moe_router_destroy(b->router);
+    moe_skew_destroy(&b->skew);
     free(b->tokens);
     free(b->first_token);
 }
 
-static moe_status_t routing_of(const moe_result_t *r, moe_routing_spec_t *out, moe_error_t *error)
+/* skew: where the spec's is kept. */
+static moe_status_t routing_of(const moe_result_t *r, moe_skew_t *skew, moe_routing_spec_t *out,
+                               moe_error_t *error)
 {
+    moe_model_t preset = {.moe_every = 1}; /* tells which layers have experts; others: all */
+    (void)moe_model_find(moe_result_text(r, "run.model.name"), &preset, NULL);
     *out = (moe_routing_spec_t){.experts = count_at(r, "run.model.experts"),
                                 .top_k = count_at(r, "run.model.top_k"),
                                 .n_group = count_at(r, "run.model.n_group"),
                                 .topk_group = count_at(r, "run.model.topk_group"),
-                                .seed = count_at(r, "run.routing.seed")};
+                                .seed = count_at(r, "run.routing.seed"),
+                                .first_moe_layer = preset.first_dense,
+                                .moe_every = preset.moe_every,
+                                .run = {count_at(r, "run.ranks"), count_at(r, "run.model.tokens")}};
     moe_status_t status = moe_gate_find(moe_result_text(r, "run.routing.gate"), &out->gate, error);
-    return status == MOE_OK
-               ? moe_skew_parse("skew", moe_result_text(r, "run.routing.skew"), &out->skew, error)
-               : status;
+    if (status == MOE_OK)
+        status = moe_skew_parse("skew", moe_result_text(r, "run.routing.skew"), skew, error);
+    out->skew = *skew;
+    return status;
 }
 
 static moe_status_t capacity_of(const moe_result_t *r, moe_capacity_spec_t *out, moe_error_t *error)
@@ -65,7 +75,7 @@ static moe_status_t rebuild(const moe_result_t *r, rebuilt_t *out, moe_error_t *
     moe_capacity_spec_t capacity = {0};
     if (ranks == 0 || ranks > MOE_MOST_COUNTED || tokens > MOST_ROUTED / ranks)
         return moe_fail(error, MOE_BAD_INPUT, "too many ranks or tokens to count them");
-    moe_status_t status = routing_of(r, &spec, error);
+    moe_status_t status = routing_of(r, &out->skew, &spec, error);
     if (status == MOE_OK)
         status = capacity_of(r, &capacity, error);
     if (status == MOE_OK)
@@ -87,6 +97,7 @@ static moe_status_t rebuild(const moe_result_t *r, rebuilt_t *out, moe_error_t *
                                      .tokens = out->tokens,
                                      .first_token = out->first_token,
                                      .capacity = capacity,
+                                     .step = (uint32_t)count_at(r, "step"),
                                      .ranks_per_node = count_at(r, "run.layout.ranks_per_node")};
     return status == MOE_OK
                ? moe_sample_create(&out->workload, 2 * MOST_ROUTED, NULL, NULL, &out->sample, error)

@@ -255,8 +255,8 @@ static moe_status_t judge(const totals_t *t, const outputs_t *outputs, moe_error
     outputs_line(outputs, "%s", "");
     outputs_line(
         outputs,
-        "%zu entries: %zu of %zu exact figures are equal, %zu of %zu predicted ones within "
-        "what their entries allow, %zu shown beside the published ones",
+        "%zu entries: %zu of %zu exact figures are equal, %zu of %zu others within what their "
+        "entries allow, %zu shown beside the published ones",
         t->entries, t->equal, t->exact, t->within, t->judged, t->shown);
     if (t->equal == t->exact && t->within == t->judged)
         return MOE_OK;

@@ -131,8 +131,14 @@ static moe_status_t sent_rows(const exact_case_t *c)
     moe_placement_t placement;
     if (experts > MOST || ranks > MOST)
         return entry_fail(c->entry, c->number, c->error, "experts, ranks: at most %d here", MOST);
-    for (size_t i = 0; i < json_array_size(choices); i++)
-        counts[(size_t)json_number_value(json_array_get(choices, i)) % MOST]++;
+    for (size_t i = 0; i < json_array_size(choices); i++) {
+        const json_t *choice = json_array_get(choices, i);
+        if (!json_is_integer(choice) || json_integer_value(choice) < 0 ||
+            (size_t)json_integer_value(choice) >= experts)
+            return entry_fail(c->entry, c->number, c->error,
+                              "choices[%zu]: is no expert, a whole number below %zu", i, experts);
+        counts[json_integer_value(choice)]++;
+    }
     moe_status_t status = moe_style_find("exact", &exact, c->error);
     if (status == MOE_OK)
         status = moe_placement_create("block", experts, ranks, &placement, c->error);

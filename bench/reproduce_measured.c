@@ -1,4 +1,5 @@
 /* Figures that were measured elsewhere: a configuration, predicted. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -177,12 +178,51 @@ static allowance_t allowance_of(const entry_t *entry, const char *quantity)
                          percent != NULL ? json_number_value(percent) : -1};
 }
 
+static bool publishes(const json_t *rows, const char *quantity)
+{
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        if (json_object_get(json_object_get(json_array_get(rows, i), "published"), quantity) !=
+            NULL)
+            return true;
+    }
+    return false;
+}
+
+/* An allowance that no figure is held to would pass for one that holds. */
+static moe_status_t check_within(const entry_t *entry, const json_t *rows, moe_error_t *error)
+{
+    json_t *within = json_object_get(entry->object, "within"), *allowed, *limit;
+    const char *quantity, *key;
+    if (within != NULL && !json_is_object(within))
+        return entry_fail(entry, 0, error, "within: is no object");
+    json_object_foreach(within, quantity, allowed)
+    {
+        if (!publishes(rows, quantity))
+            return entry_fail(entry, 0, error, "within.%.60s: no row publishes it", quantity);
+        if (json_object_size(allowed) == 0)
+            return entry_fail(entry, 0, error, "within.%.60s: has neither points nor percent",
+                              quantity);
+        json_object_foreach(allowed, key, limit)
+        {
+            if ((strcmp(key, "points") != 0 && strcmp(key, "percent") != 0) ||
+                !json_is_number(limit) || json_number_value(limit) < 0)
+                return entry_fail(entry, 0, error,
+                                  "within.%.60s.%.60s: there are points and percent, numbers of 0 "
+                                  "or more",
+                                  quantity, key);
+        }
+    }
+    return MOE_OK;
+}
+
 static moe_status_t put_row(const entry_t *entry, size_t number, const json_t *row,
                             const reproduction_t *r, figures_t *out, moe_error_t *error)
 {
     const char *label = json_string_value(json_object_get(row, "case")), *key;
     json_t *published;
     moe_status_t status = MOE_OK;
+    if (json_object_size(json_object_get(row, "published")) == 0)
+        return entry_fail(entry, number, error, "published: states nothing that is reckoned");
     json_object_foreach(json_object_get(row, "published"), key, published)
     {
         size_t q = 0;
@@ -191,6 +231,11 @@ static moe_status_t put_row(const entry_t *entry, size_t number, const json_t *r
         if (q == QUANTITIES || !json_is_string(published))
             return entry_fail(entry, number, error,
                               "published.%.60s: is no quantity of a prediction, or no text", key);
+        if (!isfinite(quantities[q].of(r)))
+            return entry_fail(entry, number, error,
+                              "published.%.60s: these options give none: nothing is sent, or takes "
+                              "any time",
+                              key);
         status = figures_add(out, label != NULL ? label : "", key, json_string_value(published),
                              quantities[q].of(r), false, allowance_of(entry, key), error);
         if (status != MOE_OK)
@@ -215,5 +260,5 @@ moe_status_t reproduce_measured(const entry_t *entry, figures_t *out, moe_error_
         if (status == MOE_OK)
             status = put_row(entry, i + 1, row, &r, out, error);
     }
-    return status;
+    return status == MOE_OK ? check_within(entry, rows, error) : status;
 }

@@ -24,6 +24,11 @@ double moe_expected_time(const double *popularity, size_t experts, size_t top_k)
 void moe_router_loads(const moe_router_t *router, double *load)
 {
     const size_t experts = router->spec.experts;
+    if (moe_skew_is_traced(&router->spec.skew)) { /* its popularity is made of what was chosen */
+        for (size_t e = 0; e < experts; e++)
+            load[e] = router->popularity[e];
+        return;
+    }
     const double t = moe_expected_time(router->popularity, experts, router->spec.top_k);
     double sum = 0;
     for (size_t e = 0; e < experts; e++) {

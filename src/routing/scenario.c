@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "gate.h"
 #include "moe/system.h"
 #include "popularity.h"
 #include "real.h"
@@ -200,6 +201,52 @@ static void hold(double *load, size_t experts, double most)
     }
 }
 
+/* Experts that a token surely finds in the groups that its gate leaves it: of the topk_group groups with
+ * the fewest experts in reach, or of all that have any. */
+static size_t reached_in_groups(const moe_routing_spec_t *spec, const double *load)
+{
+    const size_t size = spec->experts / spec->n_group;
+    size_t in_group[MOE_MAX_GROUPS], groups = 0, sum = 0;
+    for (size_t g = 0; g < spec->n_group; g++) {
+        size_t reached = 0;
+        for (size_t e = g * size; e < (g + 1) * size; e++)
+            reached += load[e] > 0;
+        size_t at = groups;
+        for (; reached > 0 && at > 0 && in_group[at - 1] > reached; at--)
+            in_group[at] = in_group[at - 1];
+        if (reached > 0) {
+            in_group[at] = reached;
+            groups++;
+        }
+    }
+    for (size_t g = 0; g < groups && g < spec->topk_group; g++)
+        sum += in_group[g];
+    return sum;
+}
+
+static moe_status_t check_reach(const moe_routing_spec_t *spec, size_t source, const double *load,
+                                moe_error_t *error)
+{
+    size_t reached = 0;
+    for (size_t e = 0; e < spec->experts; e++)
+        reached += load[e] > 0;
+    if (reached < spec->top_k)
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "workload '%s': tokens of rank %zu reach %zu experts, and top-k %zu needs "
+                        "as many different ones: lower top-k, or take more experts a rank",
+                        spec->scenario->name, source, reached, spec->top_k);
+    const size_t found = moe_gate_limits(spec) ? reached_in_groups(spec, load) : reached;
+    if (found < spec->top_k)
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "workload '%s': tokens of rank %zu reach %zu experts, but the gate leaves "
+                        "a token %zu of %zu groups, in which as few as %zu of them are, and top-k "
+                        "is %zu: take a gate without groups (--gate softmax), another placement, "
+                        "or lower top-k",
+                        spec->scenario->name, source, reached, spec->topk_group, spec->n_group,
+                        found, spec->top_k);
+    return MOE_OK;
+}
+
 moe_status_t moe_scenario_loads(const moe_routing_spec_t *spec, size_t layer, uint32_t step,
                                 size_t source, double *load, moe_error_t *error)
 {
@@ -213,17 +260,12 @@ moe_status_t moe_scenario_loads(const moe_routing_spec_t *spec, size_t layer, ui
     free(weight);
     if (status != MOE_OK)
         return status;
-    size_t reached = 0;
+    status = check_reach(spec, source, load, error);
+    if (status != MOE_OK)
+        return status;
     double total = 0;
-    for (size_t e = 0; e < experts; e++) {
-        reached += load[e] > 0;
+    for (size_t e = 0; e < experts; e++)
         total += load[e];
-    }
-    if (reached < top_k)
-        return moe_fail(error, MOE_BAD_INPUT,
-                        "workload '%s': tokens of rank %zu reach %zu experts, and top-k %zu needs "
-                        "as many different ones: lower top-k, or take more experts a rank",
-                        spec->scenario->name, source, reached, top_k);
     for (size_t e = 0; e < experts; e++) /* below any limit, for hold() */
         load[e] /= total * (double)(top_k + 1) * (double)experts;
     hold(load, experts, 1 / (double)top_k);
@@ -232,8 +274,17 @@ moe_status_t moe_scenario_loads(const moe_routing_spec_t *spec, size_t layer, ui
 
 moe_status_t moe_scenario_check(const moe_routing_spec_t *spec, moe_error_t *error)
 {
-    const size_t sources = spec->scenario->rules > 0 ? spec->home->ranks : 1;
+    const moe_scenario_t *s = spec->scenario;
+    const size_t sources = s->rules > 0 ? spec->home->ranks : 1;
+    const bool moves = !s->order->by_rank || s->rotate > 0;
     void *load = NULL;
+    if (s->rules > 0 && moves && s->law->counts_hot && s->parameter[0] == 0)
+        return moe_fail(error, MOE_BAD_INPUT,
+                        "workload '%s': hot experts of heat 0 are never chosen, and where they lie "
+                        "changes by layer or step, so a rank that sends to few ranks may find none "
+                        "there: give a heat above 0, leave out the rules, or let them lie in one "
+                        "place (where, without rotate)",
+                        s->name);
     moe_status_t status = moe_alloc("workload", spec->experts, sizeof(double), &load, error);
     for (size_t source = 0; status == MOE_OK && source < sources; source++)
         status = moe_scenario_loads(spec, 0, 0, source, load, error);

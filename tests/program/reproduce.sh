@@ -76,5 +76,12 @@ bad 'case 1: .*no such option' rtx4090-qwen3-30b 's/"--tokens"/"--wings"/'
 bad 'case 1: .*no machine' rtx4090-qwen3-30b 's/"4090"/"4091"/'
 bad 'shape.wings' rtx4090-qwen3-30b 's/"heads"/"wings"/'
 bad 'published.magic' rtx4090-qwen3-30b 's/"published": \{"iteration_ms"/"published": {"magic"/'
+bad 'within.iteration_msec: no row publishes it' rtx4090-qwen3-30b 's/"within": \{"iteration_ms"/"within": {"iteration_msec"/'
+bad 'within.iteration_ms.percents' rtx4090-qwen3-30b 's/"percent"/"percents"/'
+bad 'within.iteration_ms.percent: .*numbers' rtx4090-qwen3-30b 's/"percent": 5/"percent": "5"/'
+bad 'states nothing' rtx4090-qwen3-30b 's/"published": \{[^}]*\}/"published": {}/'
+bad 'choices.0.: is no expert, a whole number below 8' four-gpus-eight-experts 's/"choices": .2/"choices": [67/'
+bad 'choices.1.: is no expert' four-gpus-eight-experts 's/"choices": .2, 7/"choices": [2, -1/'
+bad 'dispatch_GBps: these options give none' rtx4090-qwen3-30b 's/"published": \{[^}]*\}/"published": {"dispatch_GBps": "1"}/; s/"8"/"1"/; s/"4096"/"0"/; /"within"/d'
 head -c 3000 /dev/urandom >"$work/bad.json"; run reproduce "$work/bad.json"; check "noise is no entry" refused_bad
 finish

@@ -65,6 +65,21 @@ under_heading() { # the last three columns end where their headings do
         exit !(length(row) == length(head) && match(head, /mean/) && substr(row, RSTART + 3, 2) ~ /^[0-9] $/) }' "$work/out"
 }
 check "and stand under their headings" done_well and under_heading
+# ---- What a workload forbids does not happen ----
+run pattern --model deepseek-v3 --ranks 64 --tokens 64 --placement round-robin --workload neighbours --style exact
+check "groups of a gate that hold too few of the experts in reach are refused" refused '4 of 8 groups, in which as few as 4 of them are'
+run pattern --model deepseek-v3 --ranks 64 --tokens 64 --placement round-robin --workload neighbours --gate softmax --style exact
+check "without groups it goes" done_well
+write() { printf '{"workload":1,"name":"mine","isolates":"x","source":"x",%s}\n' "$1" >"$work/mine.json"; }
+write '"experts":{"law":"hot","heat":0,"hot":12,"where":"anywhere"},"ranks":[{"from":"rank 1","to":{"self":1}}]'
+run pattern --workload "$work/mine.json" --experts 16 --top-k 2 --layers 6 --ranks 2 --tokens 64
+check "experts that are never chosen, anywhere, and rules: a layer might leave a rank none" refused 'heat 0 are never chosen'
+balance() { run pattern --workload "$work/mine.json" --experts 16 --top-k 2 --ranks 4 --tokens 256 --placement eplb --steps 2 --quiet --json -
+    records "$work/out" record=run step=1 -- load.rank.max_over_mean load.rank_max_over_mean; }
+hot='"experts":{"law":"hot","heat":8,"hot":2,"where":"anywhere"},"ranks":[{"to":{"all":1}}]'
+write "$hot,\"tokens\":{\"by_step\":[1,1]}"; always=$(balance)
+write "$hot,\"tokens\":{\"by_step\":[0,1]}"; later=$(balance)
+check "experts are placed by the loads of the first step that has tokens" one_figure "$later" "$always"
 run pattern --workload rotating --ranks 4 --tokens 256 --quiet --json -
 check "without --steps nothing speaks of steps" not grep -q '"step' "$work/out"
 run_loopback 2 iteration --workload burst --steps 4 --compute none --layers 2 --expert-ffn 64 "${small[@]}" --quiet --json -
