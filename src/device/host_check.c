@@ -161,7 +161,7 @@ typedef struct moe_choice {
 /* Rounds a panel of sums to a dtype, as if it had travelled in it. */
 static void round_sums(double *sums, moe_dtype_t dtype, size_t width)
 {
-    float values[MOE_PANEL];
+    float values[MOE_PANEL] = {0}; /* or compilers that do not look through the call warn */
     unsigned char row[PANEL_BYTES];
     for (size_t j = 0; j < width; j++) {
         values[j] = (float)sums[j];
