@@ -388,7 +388,7 @@ static moe_status_t bytes_of(const exchange_set_t *exchanges, size_t *bytes, moe
     return status;
 }
 
-static moe_status_t bind_chunk(exchange_set_t *exchanges, size_t chunk, moe_error_t *error)
+static moe_status_t make_workspace(exchange_set_t *exchanges, size_t chunk, moe_error_t *error)
 {
     moe_layer_t **layers;
     moe_status_t status = layers_of(exchanges, chunk, &layers, error);
@@ -396,10 +396,17 @@ static moe_status_t bind_chunk(exchange_set_t *exchanges, size_t chunk, moe_erro
         status =
             moe_workspace_create(layers, exchanges->count, &exchanges->workspace[chunk], error);
     }
-    for (size_t i = 0; status == MOE_OK && i < exchanges->count; i++) {
-        status = moe_layer_bind(layers[i], exchanges->workspace[chunk], error);
-    }
     free(layers);
+    return status;
+}
+
+static moe_status_t bind_chunk(exchange_set_t *exchanges, size_t chunk, moe_error_t *error)
+{
+    moe_status_t status = MOE_OK;
+    for (size_t i = 0; status == MOE_OK && i < exchanges->count; i++) {
+        status = moe_layer_bind(exchanges->layer[i * exchanges->chunks + chunk],
+                                exchanges->workspace[chunk], error);
+    }
     return status;
 }
 
@@ -415,8 +422,11 @@ moe_status_t exchange_set_bind(exchange_set_t *exchanges, world_t *world, size_t
         return status;
     }
     for (size_t c = 0; status == MOE_OK && c < exchanges->chunks; c++) {
-        /* What follows waits for all ranks. */
-        status = world_agree(world, bind_chunk(exchanges, c, error), error);
+        /* Binding waits for the ranks of a group, what follows for all: one rank without memory must not be alone. */
+        status = world_agree(world, make_workspace(exchanges, c, error), error);
+        if (status == MOE_OK) {
+            status = world_agree(world, bind_chunk(exchanges, c, error), error);
+        }
     }
     return status;
 }

@@ -77,6 +77,7 @@ moe_status_t world_agree(world_t *world, moe_status_t status, moe_error_t *error
     for (size_t r = 0; found == MOE_OK && r < t->size; r++) {
         found = every[r].status;
     }
+    world->agreed = true;
     free(every);
     return found;
 }
@@ -293,7 +294,9 @@ moe_status_t world_run_rank(world_t *world, world_fn body, moe_status_t parsed, 
         status = body(world, error);
     }
     world_progress_end(world);
-    if (status == MOE_FAILED || (world->running && status != MOE_OK)) {
+    /* Others do not know of what one rank alone was refused, as memory, and would wait for it. */
+    const bool alone = status == MOE_BAD_INPUT && !world->agreed;
+    if (status == MOE_FAILED || alone || (world->running && status != MOE_OK)) {
         status = end_all(world, status, error);
     } else if (status != MOE_OK && world->all->rank == 0) {
         speak(world, world->config.command->name, error);

@@ -6,6 +6,7 @@
  *                   lose: a row does not arrive (its place keeps what it held)
  *                   hang: the call does not return
  *                   fail: the call returns an error
+ *                   memory: there is none for rows, before any exchange
  *   MOE_FAULT_RANK  of MPI_COMM_WORLD; default 1
  *   MOE_FAULT_IN    collective: MPI_Alltoall, MPI_Alltoallv; messages: MPI_Isend, MPI_Irecv,
  *                   MPI_Waitall; default both
@@ -61,6 +62,20 @@ static bool chosen(where_t kind, long number)
     PMPI_Comm_rank(MPI_COMM_WORLD, &mine);
     return mine == (rank != NULL ? atoi(rank) : 1) &&
            (in == NULL || strcmp(in, names[kind]) == 0) && (at == NULL || number == atol(at));
+}
+
+/* What the program takes rows from; MPI has other ways. */
+void *aligned_alloc(size_t alignment, size_t bytes)
+{
+    void *memory = NULL;
+    int up = 0;
+    if (fault_is("memory")) {
+        PMPI_Initialized(&up);
+        if (up && chosen(COLLECTIVE, 1)) {
+            return NULL;
+        }
+    }
+    return posix_memalign(&memory, alignment, bytes) == 0 ? memory : NULL;
 }
 
 static void hang(void)

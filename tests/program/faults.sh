@@ -61,6 +61,11 @@ plant() {
     spoil "MOE_FAULT=fail MOE_FAULT_IN=messages" 2 layer --style exact --algorithm native,linear --timeout 20
     check "so does one of MPI_Isend" ended_with 4 and messages 1 and said '^moe-a2a.*MPI_Isend failed'
     check "what was measured before it is kept" record_count "$json" 6 record=exchange
+    spoil MOE_FAULT=memory 3 layer --style two-hop,padded --ranks-per-node 1 --timeout 20
+    check "one rank alone without memory for its rows ends all, with one message" ended_with 2 and messages 1 and \
+        said '^moe-a2a layer: .*do not fit memory' and test "$seconds" -lt 20
+    spoil "MOE_FAULT=memory MOE_FAULT_RANK=0" 4 iteration --style exact --ep 2 --layers 2 --compute none --timeout 20
+    check "so it does in one of two groups" ended_with 2 and messages 1 and test "$seconds" -lt 20
 }
 
 # ---- A rank that is killed ----
