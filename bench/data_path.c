@@ -6,12 +6,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "moe/simulated.h"
+
 /* From the folder of the program: where it was built (build/moe-a2a, or a folder deeper), or installed
  * (bin/moe-a2a, wherever the prefix was moved to). */
 static const char *const beside[] = {"../", "../../", "../share/moe-a2a/"};
 
 bool program_path(char *path, size_t size)
 {
+    if (moe_simulated()) { /* a library of SimGrid's program */
+        const char *program = getenv("MOE_SIM_PROGRAM");
+        return program != NULL && (size_t)snprintf(path, size, "%s", program) < size;
+    }
     const ssize_t length = readlink("/proc/self/exe", path, size - 1);
     if (length <= 0) {
         return false;

@@ -55,7 +55,9 @@ static int run_command(const command_entry_t *entry, int argc, char **argv)
                        entry->command->name, launcher_ranks());
         return world_refuse(&error);
     }
-    return entry->run(argc, argv);
+    const int status = entry->run(argc, argv);
+    moe_simulation_ended();
+    return status;
 }
 
 int main(int argc, char **argv)

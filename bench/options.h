@@ -99,6 +99,7 @@ typedef enum option_id {
     OPT_SWEEP,
     OPT_SAMPLE_TOKENS,
     OPT_FIT,
+    OPT_PLATFORM,
     /* what there is */
     OPT_LIST,
     OPT_NAMES,

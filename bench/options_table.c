@@ -183,6 +183,10 @@ static const option_row_t rows[OPTIONS] = {
     {OPT_FIT, "fit", "RESULTS", GROUP_PREDICT, NULL,
      "Fit latency, overhead and bandwidth of the machine to measured exchanges, and write its "
      "description"},
+    {OPT_PLATFORM, "platform", "FILE", GROUP_PREDICT, NULL,
+     "Write the machine with its ranks as a platform of SimGrid (see docs/simulation.md), and "
+     "predict "
+     "nothing; - is stdout"},
     {OPT_LIST, "list", NULL, GROUP_REPRODUCE | GROUP_LISTING, NULL,
      "Name what comes with the program: workloads (pattern), published figures (reproduce)"},
     {OPT_NAMES, "names", NULL, GROUP_LISTING, NULL, "With --list: their names only, one a line"},

@@ -1,4 +1,5 @@
 /* moe-a2a predict: what iterations would take on a described machine, at any number of ranks. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -188,12 +189,58 @@ static moe_status_t run_sweep(prediction_t *p, config_t *config, moe_error_t *er
     return status == MOE_OK ? over_points(p, config, false, error) : status;
 }
 
+/* --platform: the machine itself, for tools/sim. Made whole before the file is touched. */
+static moe_status_t make_platform(const config_t *config, char **text, size_t *size,
+                                  moe_error_t *error)
+{
+    moe_machine_t machine;
+    moe_status_t status = forecast_machine(config, &machine, error);
+    if (status != MOE_OK) {
+        return status;
+    }
+    FILE *memory = open_memstream(text, size);
+    if (memory == NULL) {
+        return moe_fail(error, MOE_FAILED, "--platform: no memory");
+    }
+    status = moe_machine_platform(&machine, config->ranks, memory, error);
+    if (fclose(memory) != 0 && status == MOE_OK) {
+        status = moe_fail(error, MOE_FAILED, "--platform: no memory");
+    }
+    return status;
+}
+
+static moe_status_t write_platform(const config_t *config, moe_error_t *error)
+{
+    const char *path = config->options.value[OPT_PLATFORM];
+    const bool is_stdout = strcmp(path, "-") == 0;
+    char *text = NULL;
+    size_t size = 0;
+    moe_status_t status = make_platform(config, &text, &size, error);
+    if (status == MOE_OK) {
+        FILE *file = is_stdout ? stdout : fopen(path, "w");
+        if (file == NULL) {
+            free(text);
+            return moe_fail(error, MOE_BAD_INPUT, "--platform %s: %s", path, strerror(errno));
+        }
+        bool written = fwrite(text, 1, size, file) == size;
+        written = (is_stdout ? fflush(file) : fclose(file)) == 0 && written;
+        if (!written) {
+            status = moe_fail(error, MOE_FAILED, "--platform %s: cannot be written", path);
+        }
+    }
+    free(text);
+    return status;
+}
+
 static moe_status_t run_predict(config_t *config, moe_error_t *error)
 {
     sweep_t sweep;
     prediction_t p = {.sweep = &sweep};
     if (config->options.value[OPT_FIT] != NULL) {
         return predict_fit(config, error);
+    }
+    if (config->options.value[OPT_PLATFORM] != NULL) {
+        return write_platform(config, error);
     }
     if (config->options.given[OPT_OUTPUT]) {
         return moe_fail(error, MOE_BAD_INPUT, "--output: is for --fit; records go to --json FILE");

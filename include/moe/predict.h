@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "moe/iteration.h"
 #include "moe/model.h"
@@ -59,6 +60,10 @@ moe_status_t moe_machine_check(const moe_machine_t *machine, size_t ranks, moe_e
 /* Seconds that FLOP of this type take; moe_machine_flops() is 0 where the machine does not tell: of fp8 and
  * fp16 the rate of bf16. */
 double moe_machine_flops(const moe_machine_t *machine, moe_dtype_t dtype);
+/* Writes the machine with so many ranks as a platform of SimGrid (docs/simulation.md). MOE_BAD_INPUT for more than two tiers or too many
+ * ranks, MOE_FAILED where `out` cannot be written. */
+moe_status_t moe_machine_platform(const moe_machine_t *machine, size_t ranks, FILE *out,
+                                  moe_error_t *error);
 
 /* ---- What ranks have to send ---- */
 

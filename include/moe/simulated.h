@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "moe/status.h"
 
@@ -26,10 +27,16 @@ typedef struct moe_simulation {
  * records must say what they are of. */
 moe_status_t moe_simulation_read(moe_simulation_t *out, moe_error_t *error);
 
-/* The rank and the number of ranks, known before MPI is up; the simulated host that the rank is on. */
+/* The rank and the number of ranks, known before MPI is up; the simulated host that the rank is on, or the node of which
+ * that host says by a property `node` that it is part. */
 size_t moe_simulated_rank(void);
 size_t moe_simulated_ranks(void);
 const char *moe_simulated_host(void);
+/* A number of that name: ranks of one node have it in common. */
+uint64_t moe_simulated_node(void);
+
+/* Tells tools/sim that this run came to its end: SimGrid ends one in which all ranks wait with status 0. */
+void moe_simulation_ended(void);
 
 /* So much time passes on this rank alone; others go on. */
 void moe_simulated_wait(double seconds);
