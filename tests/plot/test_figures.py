@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.join(here, "../../plot"))
 
 import look
 import reading
-from figures import FIGURES, breakdown, comparison, matrix, pairs, repetitions, scale, size, skew, styles
+from figures import FIGURES, breakdown, comparison, matrix, pairs, ranks, repetitions, scale, size, skew, styles
 from matplotlib.text import Text
 
 import records as r
@@ -63,6 +63,8 @@ def test_what_was_not_plainly_measured_is_marked():
         (r.run(binding={"warnings": ["too few cores"]}), r.iteration(), "BADLY BOUND"),
         (r.run(command=["moe-a2a", "predict"]), r.iteration(), "PREDICTED"),
         (r.run(), r.iteration(predicted=True), "PREDICTED"),
+        (r.simulated(), r.iteration(), "SIMULATED on fat-tree-64"),
+        (r.run(), r.iteration(simulated=True), "SIMULATED on a platform"),
     )
     for leader, record, mark in cases:
         holds(" ".join(texts(only(breakdown.draw(read(leader, record))))), mark)
@@ -149,6 +151,72 @@ def test_the_share_by_ranks_joins_runs_that_differ_in_their_ranks():
     holds(" ".join(texts(picture)), "PREDICTED")
 
 
+def layers(leader, us, **more):
+    return [leader, *(r.exchange(phase=p, us=us * k, **more) for p, k in (("dispatch", 1), ("combine", 2), ("total", 4), ("permute", 9)))]
+
+
+def test_time_by_ranks_has_a_panel_for_each_phase_and_a_line_with_a_band_for_each_algorithm():
+    rows = []
+    for n in (8, 64, 16):
+        rows += layers(r.on_ranks(n), 10.0 * n) + layers(r.on_ranks(n), 20.0 * n, algorithm="pairwise")
+    picture = only(ranks.draw(read(*rows)))
+    panels = picture.figure.axes
+    equal([a.get_title() for a in panels], ["dispatch", "combine", "total: the whole layer"])
+    equal([[list(line.get_xdata()) for line in a.lines] for a in panels], [[[8, 16, 64]] * 2] * 3)
+    equal([list(line.get_ydata()) for line in panels[1].lines], [[0.16, 0.32, 1.28], [0.32, 0.64, 2.56]])
+    equal([len(a.collections) for a in panels], [2, 2, 2])
+    equal({(a.get_xscale(), a.get_yscale()) for a in panels}, {("log", "log")})
+    holds(texts(picture), "ms, median [95 % interval as band]")
+    holds(texts(picture), "exact pairwise")
+    holds(texts(picture), "mixtral-8x7b · 8 to 64 ranks · mpi · zipf:1.0 · routing 0123456789abcdef · 64 tokens a rank")
+
+
+def test_one_number_of_ranks_is_no_line():
+    equal(ranks.draw(read(*layers(r.run(), 10.0))), [])
+    rows = layers(r.on_ranks(8), 10.0) + layers(r.on_ranks(16), 20.0) + layers(r.on_ranks(16), 20.0, algorithm="bruck")
+    equal(len(only(ranks.draw(read(*rows))).figure.axes[0].lines), 1)
+
+
+def test_simulated_times_by_ranks_are_said_to_be_and_have_no_band():
+    rows = []
+    for n in (8, 16):
+        rows += layers(r.simulated(ranks=n, hosts=["a"] * n), 10.0, ci_low_us=None, ci_high_us=None, converged=False)
+    picture = only(ranks.draw(read(*rows)))
+    equal(len(picture.figure.axes[0].collections), 0)
+    holds(texts(picture), "us, simulated")
+    holds(texts(picture), "SIMULATED on fat-tree-64")
+
+
+def test_what_is_measured_simulated_and_predicted_is_never_in_one_picture():
+    machines = (r.run, r.simulated, lambda **more: r.simulated(platform="torus-64", **more), lambda **more: r.run(predicted=True, machine="m", **more))
+    sweeps = (sweep("native"), [r.exchange(), r.raw()], [r.iteration()], [r.matrix(4)], layers(r.run(), 5.0)[1:],
+              [r.exchange(phase="dispatch", **r.moved(5, 8, 6, 2))])
+    points = [{"ranks": n, "hosts": ["a"] * n, "load": {"rank_max_over_mean": n / 8}} for n in (8, 16)]
+    points += [{"ranks": 16, "hosts": ["a"] * 16, "load": {"rank_max_over_mean": 3.0}, "routing": {"hash": "00", "skew": "zipf:9"}}]
+    results = read(*(record for machine in machines for point in points for record in (machine(**point), *(x for s in sweeps for x in s))))
+    nameless = read(r.simulated(platform=None), r.exchange(), r.run(), r.exchange()).records
+    assert look.setting(nameless[0]) != look.setting(nameless[1])
+    drawn = [f for f in FIGURES if f not in (pairs, comparison)]
+    for figure in drawn:
+        pictures = figure.draw(results)
+        said = [" ".join(m for m in ("SIMULATED on fat-tree-64", "SIMULATED on torus-64", "PREDICTED") if any(m in t for t in texts(p))) for p in pictures]
+        assert len(set(said)) == 4 and set(said) <= {"", "SIMULATED on fat-tree-64", "SIMULATED on torus-64", "PREDICTED"}, (figure.NAME, said)
+        axes = [" ".join(texts(p)) for p, mark in zip(pictures, said) if mark]
+        equal([t for t in axes if "median" in t and figure is not repetitions], [])
+
+
+def test_steps_of_a_sequence_have_pictures_or_lines_of_their_own():
+    def steps(ranks_of):
+        return [x for n in ranks_of for step in (0, 1) for x in layers(r.on_ranks(n, step=step), 100.0 * n * (1 + step), step=step)]
+
+    picture = only(ranks.draw(read(*steps((8, 16)))))
+    equal(sorted({t for t in texts(picture) if t.startswith("exact")}), ["exact native step 0", "exact native step 1"])
+    moved = [r.exchange(phase="dispatch", **r.moved(5, 8, 6, 2)), r.exchange()]
+    pictures = styles.draw(read(r.run(step=0), *moved, r.run(step=1), *moved))
+    equal([p.name for p in pictures], ["styles-1", "styles-2"])
+    holds(" ".join(texts(pictures[1])), "step 1")
+
+
 def test_bytes_from_rank_to_rank_are_a_map_with_units():
     picture = only(matrix.draw(read(r.run(), r.matrix(4), r.exchange())))
     image = picture.figure.axes[0].images[0]
@@ -197,6 +265,15 @@ def test_ratios_are_drawn_as_compare_found_them():
     holds(" ".join(texts(picture)), "B (b) as A (a)")
     holds(texts(picture), "exact native dispatch")
     assert "exact native permute" not in texts(picture)
+    assert not any("SIMULATED" in t for t in texts(picture)), texts(picture)
+
+
+def test_ratios_say_which_side_was_not_measured():
+    paths = [r.write(r.run(), r.exchange(), name="a.jsonl"), r.write(r.simulated(), r.exchange(), name="b.jsonl")]
+    lead = {"record": "comparison", "schema": 1, "program": "moe-a2a", "version": "0", "command": [], "time": "", "a": paths[0], "b": paths[1]}
+    row = {"record": "ratio", "a": paths[0], "b": paths[1], "style": "exact", "phase": "total", "ratio": 2.0, "verdict": "faster"}
+    picture = only(comparison.draw(reading.read([*paths, r.write(lead, row, name="ratio.jsonl")])))
+    holds(texts(picture), "B: SIMULATED on fat-tree-64")
 
 
 def test_results_that_hold_nothing_for_a_figure_draw_nothing():
@@ -206,8 +283,12 @@ def test_results_that_hold_nothing_for_a_figure_draw_nothing():
 
 def test_text_of_files_is_no_formula_and_no_markup():
     bad = "$\\frac{<script>&"
-    everything = read(r.run(model={"name": bad}), r.iteration(bad), r.exchange(bad, bad, "dispatch", **r.moved(1, 2, 2, 1)), r.matrix(2, style=bad))
-    for picture in breakdown.draw(everything) + styles.draw(everything) + matrix.draw(everything):
+    everything = read(r.run(model={"name": bad}), r.iteration(bad), r.exchange(bad, bad, "dispatch", **r.moved(1, 2, 2, 1)), r.matrix(2, style=bad),
+                      r.simulated(platform=bad, ranks=8, hosts=["a"] * 8, model={"name": bad}), r.exchange(bad, bad),
+                      r.simulated(platform=bad, model={"name": bad}), r.exchange(bad, bad))
+    pictures = [p for f in (breakdown, styles, matrix, ranks) for p in f.draw(everything)]
+    equal([f.split("-")[0] for f in look.unique(p.name for p in pictures)], ["breakdown", "styles", "matrix", "ranks"])
+    for picture in pictures:
         svg = io.BytesIO()
         picture.figure.savefig(svg, format="svg")
         xml.etree.ElementTree.fromstring(svg.getvalue())
