@@ -29,8 +29,8 @@ static const command_t command = {
     .help = "Writes what the result files hold as one HTML page that needs no network: the answer "
             "in one sentence, verdicts, figures, matrices, ranks, the environment, and the "
             "commands to "
-            "measure it again. Files that `accept --json` or `compare --json` wrote may be among "
-            "them.\v"
+            "measure it again. Files that `accept`, `compare` or `reproduce` wrote with --json may "
+            "be among them.\v"
             "  moe-a2a report out.jsonl verdict.jsonl -o report.html\n\n"
             "Needs Python 3 with matplotlib and Jinja2. Exit status: 0 written, 2 bad input or "
             "Python's parts are missing.",
@@ -43,7 +43,7 @@ static const command_t command = {
 /* Files of conclusions are led by a record of one of these kinds; no reader of results takes them. */
 static bool is_conclusion(const char *path)
 {
-    static const char *const kinds[] = {"acceptance", "comparison"};
+    static const char *const kinds[] = {"acceptance", "comparison", "reproduce"};
     char *line = NULL;
     size_t room = 0;
     bool found = false;

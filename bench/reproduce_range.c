@@ -53,9 +53,10 @@ static moe_status_t record_point(const range_t *r, const char *model, const char
 {
     return moe_recorder_write(
         r->outputs->recorder,
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:b}", "record", "reproduction", "name",
-                  entry_text(r->entry, "name"), "kind", "range", "model", model, "machine", machine,
-                  "capacity_factor", factor, "share_percent", percent, "inside", inside),
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:b}", "record", "reproduction",
+                  "name", entry_text(r->entry, "name"), "kind", "range", "model", model, "machine",
+                  machine, "capacity_factor", factor, "share_percent", percent, "low", r->low,
+                  "high", r->high, "inside", inside),
         error);
 }
 

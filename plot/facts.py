@@ -44,7 +44,7 @@ def numbers_of(results):
 
 def result_table(results):
     runs = numbers_of(results)
-    columns = ["run", "style", "algorithm", "phase", "pass", "a pair", "median us", "95 % interval", "min us", "p99 us",
+    columns = ["run", "step", "style", "algorithm", "phase", "pass", "a pair", "median us", "95 % interval", "min us", "p99 us",
                "busbw GB/s", "of bound %", "a2a %", "wire", "padding %", "last rank", "reps", "errors", ""]
     rows = []
     for r in results.of("exchange", "iteration"):
@@ -55,10 +55,10 @@ def result_table(results):
         ends = ends and [e * (1e3 if whole else 1) for e in ends]
         wire, padding, share = r.amount("bytes.wire"), r.amount("bytes.padding"), r.number("share.a2a")
         efficiency = r.number("efficiency")
-        said = ["predicted"] * look.is_predicted(r) + ["extrapolated"] * (r.at("extrapolated_from_layers") is not None)
-        said += ["not converged"] * (r.flag("converged") is False)
+        said = [w for w in (look.unmeasured(r),) if w] + ["extrapolated"] * (r.at("extrapolated_from_layers") is not None)
+        said += ["not converged"] * look.is_open(r)
         rows.append([
-            cell(runs[id(r.run)]), cell(r.text("style")), cell(r.text("algorithm")), cell("iteration" if whole else r.text("phase")),
+            cell(runs[id(r.run)]), cell(r.run.count("step")), cell(r.text("style")), cell(r.text("algorithm")), cell("iteration" if whole else r.text("phase")),
             cell(r.text("pass")), cell(r.count("bytes_per_pair"), look.bytes_text(r.count("bytes_per_pair") or 0)),
             cell(median), cell(f"{rounded(ends[0])} to {rounded(ends[1])}" if ends else None), cell(r.number("min_us")),
             cell(r.number("p99_us")), cell(r.number("busbw_GBps")), cell(efficiency and 100 * efficiency),
@@ -76,11 +76,12 @@ def rank_table(results):
         for r in owner.ranks:
             often, reps = r.count("slowest_count"), r.count("reps") or owner.count("reps")
             rows.append([
-                cell(runs[id(r.run)]), cell(owner.text("style")), cell(owner.text("algorithm")),
+                cell(runs[id(r.run)]), cell(r.run.count("step")), cell(owner.text("style")), cell(owner.text("algorithm")),
                 cell(owner.text("phase") or "iteration"), cell(r.count("rank")), cell(r.text("host")), cell(r.amount("median_us")),
-                cell(r.amount("wait_us")), cell(often), cell(100 * often / reps if often is not None and reps else None),
+                cell(r.amount("wait_us")), cell(often), cell(100 * often / reps if often is not None and reps else None), cell(look.unmeasured(r)),
             ])
-    columns = ["run", "style", "algorithm", "phase", "rank", "host", "median us", "waits for the last, us", "last, times", "last, % of repetitions"]
+    columns = ["run", "step", "style", "algorithm", "phase", "rank", "host", "median us", "waits for the last, us", "last, times",
+               "last, % of repetitions", ""]
     return table(columns, rows, RANK_ROWS)
 
 
@@ -96,6 +97,7 @@ def _about(record):
     parts = [record.text(n) for n in ("style", "algorithm", "phase", "pass") if record.text(n) not in (None, "raw")]
     size = record.count("bytes_per_pair")
     parts += [look.bytes_text(size)] if size is not None else []
+    parts += [f"step {record.count('step')}"] if record.count("step") is not None else []
     parts += [f"{record.count('from')} to {record.count('to')}"] if record.count("from") is not None else []
     return " ".join(parts) or record.text("of") or ""
 
@@ -145,12 +147,17 @@ def _finding(record):
     return " ".join(p for p in parts if p)
 
 
+def _of_finding(record):
+    how = look.unmeasured(record)
+    return (_about(record) or f"pairs {record.text('reach') or ''} hosts") + (f", {how}" if how else "")
+
+
 def findings(results):
     """Who stands out; how many were looked at and did not; whether anyone looked."""
     records = results.of("finding")
     slow = [r for r in records if r.text("kind") not in ("none", "unknown")]
     return {
-        "slow": [{"text": _finding(r), "about": _about(r) or f"pairs {r.text('reach') or ''} hosts"} for r in slow[:200]],
+        "slow": [{"text": _finding(r), "about": _of_finding(r)} for r in slow[:200]],
         "none": sum(r.text("kind") == "none" for r in records),
         "unknown": sum(r.text("kind") == "unknown" for r in records), "looked": bool(records),
     }
@@ -176,6 +183,11 @@ def _topology(run):
     return ", ".join(p for p in parts if p)
 
 
+def _platform(run):
+    parts = [run.text("platform"), run.text("platform_file"), run.text("simgrid") and f"SimGrid {run.text('simgrid')}"]
+    return ", ".join(p for p in parts if p)
+
+
 def _environment(run):
     gpus = run.at("gpus")
     names = [g.get("name") for g in gpus if isinstance(g, dict)] if isinstance(gpus, list) else []
@@ -183,7 +195,8 @@ def _environment(run):
     env = [f"{k}={v}" for k, v in env.items()] if isinstance(env, dict) else []
     rows = [
         ("ranks", f"{run.count('ranks')}" + (f" on {run.count('nodes')} node{'s' * (run.count('nodes') != 1)}" if run.count("nodes") else "")),
-        ("hosts (ranks)", _counted(run.texts("hosts"))), ("machine", run.text("machine")), ("transport", run.text("transport")), ("device", run.text("device")),
+        ("hosts (ranks)", _counted(run.texts("hosts"))), ("machine", run.text("machine")),
+        ("simulated on", _platform(run)), ("transport", run.text("transport")), ("device", run.text("device")),
         ("GPUs", _counted([str(n) for n in names])), ("MPI", run.text("mpi")), ("NCCL", run.text("nccl")), ("CUDA", run.text("cuda")),
         ("host of rank 0", _topology(run)), ("ranks bound to", _counted(run.texts("binding.cpus"))),
         ("variables", "\n".join(env)), ("program", f"{run.text('program')} {run.text('version')}"),
@@ -237,15 +250,16 @@ def runs(results):
 
 def measuring(results):
     """How it was measured, in sentences; only what the records say."""
-    timed = [r for r in results.of("exchange", "iteration", "pair") if not look.is_predicted(r)]
+    timed = [r for r in results.of("exchange", "iteration", "pair") if not look.unmeasured(r)]
     reps = [r.count("reps") for r in timed if r.count("reps") is not None]
     said = []
     if reps:
         often = f"{min(reps)} to {max(reps)}" if min(reps) < max(reps) else f"{min(reps)}"
-        said.append(f"Every figure is the median of {often} repetitions, after a warm-up that does not count; "
+        others = any(look.unmeasured(r) for r in results.of("exchange", "iteration", "pair"))
+        said.append(f"Every {'measured ' if others else ''}figure is the median of {often} repetitions, after a warm-up that does not count; "
                     "a repetition's time is the maximum over ranks. Intervals are the 95 % intervals of the median by order "
                     "statistics, which assume no shape of the distribution; no outlier is dropped.")
-    sync = look.unique(r.text("sync") for r in results.runs)
+    sync = look.unique(r.text("sync") for r in results.runs if not look.unmeasured(r))
     starts = {"barrier": "at a barrier", "round-time": "at one time of a common clock", "none": "freely, without a common start"}
     if reps and sync:
         said.append(f"Repetitions started {' or '.join(starts.get(s, s) for s in sync)}.")
@@ -260,6 +274,9 @@ def measuring(results):
         said.append("Bytes of patterns were counted: nothing was sent.")
     if any(look.is_predicted(r) for r in results.records):
         said.append("What is marked predicted comes from a cost model: nothing of it was measured.")
+    if any(look.is_simulated(r) for r in results.records):
+        said.append("What is marked simulated was run in simulated time: messages take what a description of a network says, packing and summing "
+                    "rows take none, all repetitions are equal, and nothing of it was measured.")
     return said
 
 

@@ -3,6 +3,7 @@ that say what was run, and marks on what was not plainly measured."""
 
 import os
 from dataclasses import dataclass
+from itertools import islice
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -59,16 +60,21 @@ def setting(record):
     """What makes results of one picture belong together."""
     run = record.run
     return (
-        run.text("model.name"), run.count("ranks"), run.text("transport"), run.text("routing.hash"),
-        is_predicted(record), run.text("machine"),
+        run.text("model.name"), run.count("ranks"), run.text("transport"), run.text("routing.hash"), run.count("step"),
+        *origin(record),
     )
+
+
+def origin(record):
+    """Measured, predicted on a machine or simulated on a platform: one figure is never of two of them."""
+    return is_predicted(record), is_simulated(record), record.run.text("machine"), record.run.text("platform")
 
 
 def grouped(records, key=setting):
     groups = {}
     for record in records:
         groups.setdefault(key(record), []).append(record)
-    return list(groups.values())[:MAX_PICTURES]
+    return list(groups.values())
 
 
 def shortened(text, most=48):
@@ -97,6 +103,9 @@ def subtitle(records):
     hashes = said_once((r.text("routing.hash") for r in runs), "routings")
     if hashes:
         parts.append(hashes if hashes.endswith("routings") else f"routing {hashes}")
+    steps = said_once((r.count("step") for r in runs), "steps")
+    if steps:
+        parts.append(steps if steps.endswith("steps") else f"step {steps}")
     if is_predicted(records[0]):
         parts[2] = said_once((r.text("machine") for r in runs), "machines")
     return " · ".join(p for p in parts if p)
@@ -105,19 +114,36 @@ def subtitle(records):
 # ---- What was not plainly measured ----
 
 
+PREDICTED = "PREDICTED by a cost model"
+
+
 def is_predicted(record):
     return bool(
         record.flag("predicted") or record.run.flag("predicted") or command_of(record) == "predict"
     )
 
 
+def is_simulated(record):
+    return bool(record.flag("simulated") or record.run.flag("simulated"))
+
+
+def unmeasured(record):
+    """What it is instead of measured, in a word; or None."""
+    return "predicted" if is_predicted(record) else "simulated" if is_simulated(record) else None
+
+
+def median_of(record, interval=" [95 % interval as band]"):
+    """What a picture's times are, for an axis. Predictions have no repetitions, and those of a simulation are equal."""
+    return unmeasured(record) or "median" + interval
+
+
 def marks(record):
     """What a reader must know before believing the times of a record."""
     said = []
     if is_predicted(record):
-        said.append("PREDICTED by a cost model")
-    if record.flag("simulated") or record.run.flag("simulated"):
-        said.append(f"SIMULATED on {record.run.text('platform') or 'a platform'}")
+        said.append(PREDICTED)
+    if is_simulated(record):
+        said.append(f"SIMULATED on {shortened(record.run.text('platform') or 'a platform')}")
     layers = record.count("extrapolated_from_layers") if record.kind == "iteration" else None
     if layers is not None:
         said.append(f"EXTRAPOLATED from {layers} MoE layer{'s' * (layers != 1)}")
@@ -129,9 +155,14 @@ def marks(record):
         said.append("ranks were THREADS of one process")
     if record.run.at("binding.warnings"):
         said.append("ranks BADLY BOUND: they disturbed each other")
-    if record.flag("converged") is False:
+    if is_open(record):
         said.append("NOT CONVERGED, some or all")
     return said
+
+
+def is_open(record):
+    """Did a cap come before the interval was narrow? A simulation's repetitions are equal: one is enough."""
+    return record.flag("converged") is False and not is_simulated(record)
 
 
 def marks_of(records):
@@ -143,9 +174,13 @@ def marks_of(records):
 
 def figure(width, height, title, records):
     """A figure, and what it must leave free above: title, what was run, marks."""
+    return headed(width, height, title, subtitle(records), marks_of(records))
+
+
+def headed(width, height, title, about, said):
+    """The same of texts; said: the marks."""
     fig = Figure(figsize=(width, height))
-    said = marks_of(records)
-    lines = [(title, {"fontsize": 11, "fontweight": "bold"}), (subtitle(records), {"color": MUTED, "fontsize": 8})]
+    lines = [(title, {"fontsize": 11, "fontweight": "bold"}), (about, {"color": MUTED, "fontsize": 8})]
     if said:
         lines.append((" · ".join(said), {"color": RED, "fontsize": 8, "fontweight": "bold"}))
     y = 1 - 0.08 / height
@@ -176,10 +211,13 @@ def finish(fig, top, bottom=0.0):
 
 
 def name(record, beside=()):
-    """Of a row: style and algorithm, and the file where rows of several are beside each other."""
+    """Of a row: style and algorithm, and step and file where rows of several are beside each other."""
     style = record.text("style") or "?"
     parts = [] if style == "raw" else [shortened(style, 20)]
     parts.append(shortened(record.text("algorithm") or "?", 20))
+    if len({r.run.count("step") for r in beside}) > 1:
+        step = record.run.count("step")
+        parts.append("without steps" if step is None else f"step {step}")
     if len({r.file for r in beside}) > 1:
         parts.append(f"({file_name(record)})")
     return " ".join(parts)
@@ -190,8 +228,8 @@ def file_name(record):
 
 
 def several(pictures):
-    """Numbers the names of pictures of one kind, where there are several."""
-    pictures = list(pictures)
+    """The first pictures of one kind; their names are numbered where there are several."""
+    pictures = list(islice(pictures, MAX_PICTURES))
     if len(pictures) > 1:
         for number, picture in enumerate(pictures, 1):
             picture.name += f"-{number}"

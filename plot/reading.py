@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 
 SCHEMA = 1
-CONCLUSIONS = ("acceptance", "comparison")  # kinds of records that lead files of conclusions
+CONCLUSIONS = ("acceptance", "comparison", "reproduce")  # kinds of records that lead files of conclusions
 FILE_BYTES = 256 << 20
 
 
@@ -129,7 +129,7 @@ class Results:
     files: list = field(default_factory=list)
     runs: list = field(default_factory=list)
     records: list = field(default_factory=list)  # of results, matrices and findings among them
-    conclusions: list = field(default_factory=list)  # verdicts, ratios and what leads them
+    conclusions: list = field(default_factory=list)  # verdicts, ratios, reproductions and what leads them
 
     def of(self, *kinds):
         return [r for r in self.records if r.kind in kinds]

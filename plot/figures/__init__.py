@@ -4,6 +4,6 @@ Each module has NAME (of its files), TITLE (one line), and draw(results): a list
 where the results hold nothing for it.
 """
 
-from . import breakdown, comparison, matrix, pairs, repetitions, scale, size, skew, styles
+from . import breakdown, comparison, matrix, pairs, ranks, repetitions, reproduction, scale, size, skew, styles
 
-FIGURES = (breakdown, styles, size, skew, scale, matrix, pairs, repetitions, comparison)
+FIGURES = (breakdown, styles, size, skew, ranks, scale, matrix, pairs, repetitions, comparison, reproduction)

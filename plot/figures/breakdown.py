@@ -46,8 +46,7 @@ def _picture(group):
     axes.invert_yaxis()
     most = max(sum(r.amount(f"time_ms.{p}") or 0.0 for p, _ in PARTS) for r in rows)
     axes.set_xlim(0, most * 1.36 or 1.0)
-    predicted = look.is_predicted(rows[0])
-    axes.set_xlabel("ms, mean over ranks, " + ("predicted" if predicted else "median over repetitions"))
+    axes.set_xlabel("ms, mean over ranks, " + look.median_of(rows[0], " over repetitions"))
     axes.grid(axis="x")
     axes.set_axisbelow(True)
     handles = [Patch(facecolor=c, edgecolor=look.PAPER, label=p) for p, c in used]

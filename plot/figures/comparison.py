@@ -1,6 +1,5 @@
 """Two systems as ratios of times with their intervals, as `moe-a2a compare` finds them."""
 
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 import look
@@ -19,6 +18,8 @@ def _label(row):
     parts = [row.text(n) for n in ("style", "algorithm", "phase", "pass") if row.text(n) and row.text(n) != "raw"]
     if row.count("bytes_per_pair") is not None:
         parts.append(look.bytes_text(row.count("bytes_per_pair")))
+    if row.count("step") is not None:
+        parts.append(f"step {row.count('step')}")
     if row.count("from") is not None:
         parts.append(f"{row.count('from')} to {row.count('to')}")
     return look.shortened(" ".join(parts), 44)
@@ -30,31 +31,33 @@ def _telling(rows):
     return whole or rows
 
 
-def _heading(fig, height, rows, a, b):
-    title, how = f"How many times as fast is B ({b}) as A ({a})", {"fontsize": 11, "fontweight": "bold"}
+def _subtitle(rows):
     models = look.said_once((r.text("model") for r in rows), "models")
     ranks = look.said_once((r.count("ranks") for r in rows), "numbers of ranks")
     hashes = look.said_once((r.text("routing_hash") for r in rows), "routings")
     parts = [models, ranks and f"{ranks} ranks" if ranks and ranks.isdigit() else ranks,
              f"routing {hashes}" if hashes and not hashes.endswith("routings") else hashes]
-    fig.text(0.09 / 8.4, 1 - 0.08 / height, title, va="top", **how)
-    fig.text(0.09 / 8.4, 1 - 0.32 / height, " · ".join(p for p in parts if p), va="top", fontsize=8, color=look.MUTED)
-    if any(r.flag(side) is False for r in rows for side in ("a_converged", "b_converged")):
-        said = "NOT CONVERGED, some or all"
-        fig.text(0.09 / 8.4, 1 - 0.53 / height, said, va="top", fontsize=8, fontweight="bold", color=look.RED)
-        return 1 - 0.74 / height
-    return 1 - 0.55 / height
+    return " · ".join(p for p in parts if p)
 
 
-def _picture(rows):
+def _marks(rows, runs):
+    """What was not measured of A and B, where their runs are here (ratios do not say), and what did not converge."""
+    said, is_open = [], False
+    for side in ("a", "b"):
+        unmeasured = [r for r in runs if r.file == rows[0].text(side) and look.unmeasured(r)]
+        said += [f"{side.upper()}: {mark}" for mark in look.marks_of(unmeasured)]
+        is_open |= not any(map(look.is_simulated, unmeasured)) and any(r.flag(f"{side}_converged") is False for r in rows)
+    return said + ["NOT CONVERGED, some or all"] * is_open
+
+
+def _picture(rows, runs):
     names = [look.shortened((rows[0].text(s) or "?").split("/")[-1].removesuffix(".jsonl"), 28) for s in ("a", "b")]
     telling = [r for r in _telling(rows) if r.number("ratio")]
     shown = telling[: look.MAX_ROWS]
     if not shown:
         return None
-    height = 1.7 + 0.24 * len(shown)
-    fig = Figure(figsize=(8.4, height))
-    top = _heading(fig, height, shown, *names)
+    fig, top = look.headed(8.4, 1.7 + 0.24 * len(shown), f"How many times as fast is B ({names[1]}) as A ({names[0]})", _subtitle(shown),
+                           _marks(shown, runs))
     axes = fig.add_subplot()
     axes.set_xscale("log")
     used = set()
@@ -86,4 +89,4 @@ def _picture(rows):
 
 def draw(results):
     groups = look.grouped(results.concluded("ratio"), lambda r: (r.text("a"), r.text("b")))
-    return look.several(p for p in map(_picture, groups) if p)
+    return look.several(p for p in (_picture(g, results.runs) for g in groups) if p)

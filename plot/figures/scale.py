@@ -12,7 +12,7 @@ def _same_but_ranks(record):
     run = record.run
     return (
         run.text("model.name"), record.text("pass"), run.count("model.tokens"), run.text("transport"),
-        run.text("routing.skew"), run.number("capacity.factor"), look.is_predicted(record), run.text("machine"),
+        run.text("routing.skew"), run.number("capacity.factor"), *look.origin(record),
     )
 
 
@@ -46,7 +46,7 @@ def _picture(rows):
     axes.set_xticks(ticks, [str(t) for t in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("ranks")
-    axes.set_ylabel("% of an iteration" + ("" if look.is_predicted(rows[0]) else ", median [95 % interval as band]"))
+    axes.set_ylabel(f"% of an iteration, {look.median_of(rows[0])}")
     axes.set_ylim(0, 100)
     axes.grid(True)
     bottom = look.legend_below(fig, axes.get_legend_handles_labels()[0], columns=4)

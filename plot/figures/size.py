@@ -47,7 +47,7 @@ def _picture(rows):
     bounds = sorted({(r.count("bytes_per_pair"), r.number("bound_us") / scale) for r in rows if r.number("bound_us")})
     if len(bounds) > 1:
         time.plot(*zip(*bounds), color=look.MUTED, linewidth=1, label="bound of the link")
-    time.set_ylabel(f"{unit}, median [95 % interval as band]")
+    time.set_ylabel(f"{unit}, {look.median_of(rows[0])}")
     time.set_yscale("log")
     look.plain_log(time.yaxis, min(medians) / scale, max(medians) / scale)
     rate.set_ylabel("busbw, GB/s")

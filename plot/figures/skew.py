@@ -11,7 +11,7 @@ def _same_but_routing(record):
     run = record.run
     return (
         record.kind, run.text("model.name"), run.count("ranks"), run.text("transport"),
-        run.count("model.tokens"), run.count("layout.ep"), run.number("capacity.factor"), look.is_predicted(record),
+        run.count("model.tokens"), run.count("layout.ep"), run.number("capacity.factor"), *look.origin(record),
     )
 
 
@@ -49,7 +49,7 @@ def _picture(rows):
             at, lows, highs = zip(*ends)
             axes.fill_between(at, lows, highs, color=look.SERIES[i], alpha=0.22, linewidth=0)
     axes.set_xlabel("load of the busiest rank / mean load")
-    axes.set_ylabel("ms, predicted" if look.is_predicted(rows[0]) else "ms, median [95 % interval as band]")
+    axes.set_ylabel(f"ms, {look.median_of(rows[0])}")
     axes.set_ylim(bottom=0)
     axes.grid(True)
     bottom = look.legend_below(fig, axes.get_legend_handles_labels()[0], columns=4)

@@ -66,7 +66,8 @@ def _times(axes, styles):
             if ends:
                 axes.plot([ends[0] / 1e3, ends[1] / 1e3], [at, at], color=look.SERIES[i], linewidth=1.6)
     axes.set_yticks(range(len(styles)), [""] * len(styles))
-    axes.set_xlabel("ms of a layer, median [95 % interval]")
+    first = next(r for _, totals in styles.values() for r in totals)
+    axes.set_xlabel(f"ms of a layer, {look.median_of(first, ' [95 % interval]')}")
     axes.set_xlim(left=0)
     return [Line2D([], [], color=look.SERIES[i], marker=look.MARKERS[i], linestyle="none", label=look.shortened(a, 20))
             for i, a in enumerate(algorithms)]

@@ -54,6 +54,31 @@ def pair(source, to, rate):
     return {"record": "pair", "from": source, "to": to, "bytes": 65536, "reps": 9, "converged": True, "median_us": 1.0, "GBps": rate}
 
 
+def simulated(**more):
+    """A run on a simulated network; its records say so too."""
+    return run(**{"simulated": True, "platform": "fat-tree-64", "simgrid": "3.32.0", **more})
+
+
+def on_ranks(ranks, **more):
+    return run(ranks=ranks, hosts=["a"] * ranks, **more)
+
+
+def reproduce(*figures):
+    """What `reproduce --json` writes."""
+    lead = {"record": "reproduce", "schema": 1, "program": "moe-a2a", "version": "0", "command": ["moe-a2a", "reproduce", "all"], "time": ""}
+    return [lead, *figures]
+
+
+def figure(name="tutel", case="16 GPUs", quantity="a2a_ms", published="200", ours=100.0, kind="measured", **more):
+    return {"record": "reproduction", "name": name, "kind": kind, "case": case, "quantity": quantity, "published": published, "ours": ours,
+            "deviation": 0.0, **more}
+
+
+def share(model, machine, factor, percent, **more):
+    return {"record": "reproduction", "name": "lecture", "kind": "range", "model": model, "machine": machine, "capacity_factor": factor,
+            "share_percent": percent, "low": 44.4, "high": 68.4, "inside": 44.4 <= percent <= 68.4, **more}
+
+
 folder = tempfile.TemporaryDirectory()
 
 

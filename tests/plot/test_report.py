@@ -93,6 +93,42 @@ def test_what_is_predicted_is_no_measured_answer():
     holds(sentence, "padded (native) dispatch and combine take")
 
 
+def test_what_is_simulated_is_no_measured_answer():
+    holds(said(r.simulated(), r.iteration()), "would take (simulated) 47 %")
+    holds(said(r.simulated(), r.iteration(), r.run(), r.iteration("padded")), "padded (native) dispatch and combine take 47 %")
+    holds(said(r.simulated(), r.exchange(us=5.0)), "would take (simulated) 5 us")
+    holds(said(r.simulated(), r.exchange(us=5.0), r.run(), r.exchange("dedup", us=9000.0)), "take 9 ms [8.1 ms, 9.9 ms] in style dedup (native)")
+    holds(said(r.simulated(), r.pair(0, 1, 9.0), r.run(), r.pair(0, 1, 2.5)), "reach 2.5 to 2.5 GB/s")
+    equal(answer.of(read(r.simulated(), r.exchange(converged=False)))[2], ["SIMULATED on fat-tree-64"])
+
+
+def test_tables_and_sentences_say_what_is_simulated():
+    simulated = page(r.simulated(), r.exchange(phase="permute", converged=False))
+    holds(simulated.text, "What is marked simulated was run in simulated time")
+    assert "Every figure is the median" not in simulated.text and "not converged" not in simulated.text
+    holds(page(r.simulated(), plain_row(1.0), SLOW).text, "(pairs between hosts, simulated)")
+    holds(said(r.simulated(), r.exchange(), SLOW), "The slowest receiver (simulated): rank 3")
+    columns = facts.result_table(read(r.simulated(), r.exchange(converged=False)))
+    equal([row[-1]["text"] for row in columns["rows"]], ["simulated"])
+    holds(simulated.text, "fat-tree-64, SimGrid 3.32.0")
+    holds(page(r.simulated(), r.exchange(), r.run(), r.exchange()).text, "Every measured figure is the median of 30 repetitions")
+    measured = page(r.run(), r.exchange()).text
+    holds(measured, "Every figure is the median of 30 repetitions")
+    assert "simulated" not in measured
+
+
+def test_a_sequence_of_steps_is_answered_for_as_a_whole_and_its_rows_name_their_step():
+    steps = {"record": "steps", "style": "exact", "algorithm": "native", "figure": "total_us", "steps": 2, "mean": 1500.0, "max": 2000.0, "max_step": 1}
+    records = [r.run(step=0), r.exchange(us=1000.0, step=0), r.run(step=1), r.exchange(us=2000.0, step=1)]
+    equal(said(*records, steps), "On 4 ranks, over 2 steps, dispatch and combine of one MoE layer take 1.5 ms on average and 2 ms at the most, at step 1, "
+          "in style exact (native).")
+    holds(said(*records), "in style exact (native) at step 0")
+    found = facts.result_table(read(*records))
+    equal(found["columns"][:2], ["run", "step"])
+    equal([row[1]["text"] for row in found["rows"]], ["0", "1"])
+    assert "step" not in facts.result_table(read(r.run(), r.exchange()))["columns"]
+
+
 def test_without_an_iteration_the_quickest_layer_answers():
     holds(said(r.run(), r.exchange(us=5000.0), r.exchange("dedup", us=2000.0)), "2 ms [1.8 ms, 2.2 ms] in style dedup (native)")
 
@@ -151,7 +187,8 @@ def test_text_of_files_never_becomes_part_of_the_page():
         leader, r.iteration(EVIL, algorithm=EVIL, compute=EVIL), {**rank(3, 1, EVIL), "style": EVIL, "algorithm": EVIL},
         r.exchange(EVIL, EVIL, "dispatch", **r.moved(1, 2, 2, 1)), r.exchange(EVIL, EVIL), r.raw(EVIL, EVIL),
         r.matrix(4, EVIL, EVIL), r.pair(0, 1, 1.0), {**SLOW, "hosts": [EVIL], "kind": EVIL, "direction": EVIL, "style": EVIL},
-        lead, verdict,
+        r.simulated(platform=EVIL, platform_file=EVIL, simgrid=EVIL), r.exchange(EVIL, EVIL),
+        lead, verdict, *r.reproduce(r.figure(EVIL, EVIL, EVIL, verdict=EVIL), r.share(EVIL, EVIL, EVIL, 50.0)),
     ]
     found = page(*every)
     equal(len(found.all("script")), 1)

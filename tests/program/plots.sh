@@ -10,7 +10,7 @@ if ! python=$(tools/find-python matplotlib 2>"$work/said"); then
 fi
 kept=results/eight-ranks
 plot() { keep_run "$python" plot/plot.py "$@"; }
-all=breakdown,size,skew,matrix,pairs,repetitions,comparison
+all=breakdown,size,skew,matrix,pairs,repetitions,comparison,ranks,reproduction
 refused_by_plot() { ended_with 2 && [ "$(grep -c . "$work/err")" = 1 ] && said "^plot.py: .*$1"; }
 # drawn FORMAT...: every figure of the table is there, and every file is whole
 drawn() {
@@ -33,12 +33,19 @@ sed 's/^/#   /' "$work/figures.tap" | grep -v '#   ok' | head -40
 ok_in_python() { ! grep -v '^ok\|^1\.\.' "$work/figures.tap" && [ "$(grep -c ^ok "$work/figures.tap")" = "$(sed -n 's/^1\.\.//p' "$work/figures.tap")" ]; }
 check "figures show what stands in the records (tests/plot/test_figures.py)" ok_in_python
 
-plot $kept/{layer,layer-tcp,iteration,pairs,sizes,skew}.jsonl -o "$work/figures" --dpi 40 --only $all --program "$program"
-check "figures are drawn from runs of 8 ranks" done_well
+plot $kept/{layer,layer-tcp,iteration,pairs,sizes,skew}.jsonl results/{sim-scaling,reproduce}.jsonl -o "$work/figures" --dpi 40 --only $all --program "$program"
+check "figures are drawn from what is kept in results" done_well
 check "it prints the names of its files" printed "$work/figures/breakdown.png"
 plot $kept/layer-tcp.jsonl -o "$work/figures" --format svg,pdf,png --only styles
 check "SVG and PDF too" done_well and test -s "$work/figures/styles.svg" and test -s "$work/figures/styles.pdf" and drawn png
 
+# What the program writes now, not what was kept.
+"$program" reproduce schemoe-table1 --quiet --json "$work/reproduce.jsonl"
+plot "$work/reproduce.jsonl" -o "$work/reproduced" --format svg
+check "published figures and ours are drawn from what reproduce writes" done_well \
+    and printed "^$work/reproduced/reproduction.svg$" and test -s "$work/reproduced/reproduction.svg"
+plot "$work/reproduce.jsonl" --only matrix -o "$work/none"
+check "and for other figures there is nothing in it" refused_by_plot "nothing to draw"
 : >"$work/empty.jsonl"
 plot "$work/empty.jsonl" -o "$work/none"
 check "an empty file is refused" refused_by_plot "is empty"

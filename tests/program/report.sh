@@ -50,9 +50,11 @@ fi
 rm -f "$page"
 
 # ---- A page ----
-report "$work"/{iteration,layer,layer-tcp,sizes,pairs,verdict}.jsonl
+report results/reproduce.jsonl
+check "published figures beside ours are no results by themselves" refused "conclusions only" and no_page
+report "$work"/{iteration,layer,layer-tcp,sizes,pairs,verdict}.jsonl results/reproduce.jsonl
 check "a report is written from runs of 8 ranks" done_well and on_page "On 8 ranks, exact (native) dispatch and combine take" \
-    and on_page "How many times as fast is B (layer-tcp) as A (layer)" and on_page "</html>"
+    and on_page "How many times as fast is B (layer-tcp) as A (layer)" and on_page "rtx4090-qwen3-30b" and on_page "</html>"
 check "it says nothing else" test ! -s "$work/out" and test ! -s "$work/err"
 
 # ---- In a browser ----

@@ -46,8 +46,8 @@ sed '/"models"/s/\[.*\]/["dbrx"]/; /"machines"/,/\]/s/.*"machines".*/  "machines
     "$figures/lecture-a2a-share.json" >"$work/range.json"
 reproduce "$work/range.json"
 check "a share without a configuration is looked for, and its ranges are named" done_well and printed 'dbrx .*1 to 4' \
-    and printed 'configurations are inside' and every_record "$json" record=reproduction -- share_percent inside capacity_factor :: \
-    '$1 > 44.4 && $1 < 68.4 && $2 == "true" && $3 >= 1'
+    and printed 'configurations are inside' and every_record "$json" record=reproduction -- share_percent inside capacity_factor low high :: \
+    '$1 > $4 && $1 < $5 && $2 == "true" && $3 >= 1 && $4 == 44.4 && $5 == 68.4'
 
 # ---- What is wrong ----
 sed 's/"8192"/"8193"/' "$figures/token-bytes.json" >"$work/wrong.json"
