@@ -40,7 +40,7 @@ moe_status_t figures_add(figures_t *figures, const char *label, const char *quan
     if (status != MOE_OK) {
         return status;
     }
-    figure_t f = {.computed = computed, .decimals = decimals_of(published)};
+    figure_t f = {.computed = computed, .simulated = NAN, .decimals = decimals_of(published)};
     snprintf(f.label, sizeof f.label, "%s", label);
     snprintf(f.quantity, sizeof f.quantity, "%s", quantity);
     snprintf(f.published, sizeof f.published, "%s", published);
@@ -74,7 +74,7 @@ bool figure_is_bad(const figure_t *figure)
     return figure->verdict == FIGURE_UNEQUAL || figure->verdict == FIGURE_OUTSIDE;
 }
 
-double figure_deviation(const figure_t *figure)
+double figure_deviation(const figure_t *figure, double ours)
 {
-    return figure->value != 0 ? figure->computed / figure->value - 1 : figure->computed;
+    return figure->value != 0 ? ours / figure->value - 1 : ours;
 }

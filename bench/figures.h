@@ -22,7 +22,8 @@ typedef struct figure {
     char label[FIGURE_TEXT], quantity[FIGURE_TEXT];
     char published[FIGURE_TEXT]; /* as it was printed */
     double value, computed;
-    int decimals; /* of published */
+    double simulated; /* NAN: it was not */
+    int decimals;     /* of published */
     figure_verdict_t verdict;
 } figure_t;
 
@@ -44,7 +45,7 @@ moe_status_t figures_add(figures_t *figures, const char *label, const char *quan
 void figures_destroy(figures_t *figures);
 const char *figure_verdict_name(figure_verdict_t verdict);
 bool figure_is_bad(const figure_t *figure);
-/* Deviation of ours from the published one, as a share of it. */
-double figure_deviation(const figure_t *figure);
+/* Deviation of ours, computed or simulated, from the published one, as a share of it. */
+double figure_deviation(const figure_t *figure, double ours);
 
 #endif

@@ -100,6 +100,7 @@ typedef enum option_id {
     OPT_SAMPLE_TOKENS,
     OPT_FIT,
     OPT_PLATFORM,
+    OPT_SIMULATED,
     /* what there is */
     OPT_LIST,
     OPT_NAMES,

@@ -187,6 +187,8 @@ static const option_row_t rows[OPTIONS] = {
      "Write the machine with its ranks as a platform of SimGrid (see docs/simulation.md), and "
      "predict "
      "nothing; - is stdout"},
+    {OPT_SIMULATED, "simulated", "FILE", GROUP_REPRODUCE, NULL,
+     "What tools/sim-reproduce has simulated, beside what is predicted"},
     {OPT_LIST, "list", NULL, GROUP_REPRODUCE | GROUP_LISTING, NULL,
      "Name what comes with the program: workloads (pattern), published figures (reproduce)"},
     {OPT_NAMES, "names", NULL, GROUP_LISTING, NULL, "With --list: their names only, one a line"},

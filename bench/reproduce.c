@@ -2,6 +2,7 @@
 #include "reproduce.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,18 +17,19 @@ static const command_t command = {
     .name = "reproduce",
     .arguments = "NAME|FILE|all",
     .summary = "published figures beside ours: arithmetic to the digit, measurements predicted",
-    .help = "Reckons published figures anew. Exact ones must be equal to the digits that were "
-            "published. "
-            "Measured ones are predicted by the cost model from the configuration that was "
-            "published, and "
-            "shown with their deviation; the entry says what was left open, what is assumed, and "
-            "why they "
-            "differ.\v"
-            "  moe-a2a reproduce --list\n"
-            "  moe-a2a reproduce schemoe-table1\n"
-            "  moe-a2a reproduce all --json figures.jsonl\n\n"
-            "Exit status: 0 done, 1 an exact figure is not equal or one is outside of what its "
-            "entry allows.",
+    .help =
+        "Reckons published figures anew. Exact ones must be equal to the digits that were "
+        "published. "
+        "Measured ones are predicted by the cost model from the configuration that was "
+        "published, and "
+        "shown with their deviation; the entry says what was left open, what is assumed, and "
+        "why they "
+        "differ.\v"
+        "  moe-a2a reproduce --list\n"
+        "  moe-a2a reproduce schemoe-table1\n"
+        "  moe-a2a reproduce all --simulated results/sim-reproduce.jsonl --json figures.jsonl\n\n"
+        "Exit status: 0 done, 1 an exact figure is not equal or one is outside of what its "
+        "entry allows.",
     .groups = GROUP_OUTPUT | GROUP_MARKDOWN | GROUP_REPRODUCE,
 };
 
@@ -112,7 +114,9 @@ static moe_status_t record_figures(const entry_t *entry, const outputs_t *output
             json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:f}", "record", "reproduction", "name",
                       entry_text(entry, "name"), "kind", entry_text(entry, "kind"), "case",
                       f->label, "quantity", f->quantity, "published", f->published, "ours",
-                      f->computed, "deviation", figure_deviation(f));
+                      f->computed, "deviation", figure_deviation(f, f->computed));
+        if (!isnan(f->simulated))
+            json_object_set_new(record, "simulated", json_real(f->simulated));
         if (f->verdict != FIGURE_BESIDE)
             json_object_set_new(record, "verdict", json_string(figure_verdict_name(f->verdict)));
         status = moe_recorder_write(outputs->recorder, record, error);
@@ -120,14 +124,17 @@ static moe_status_t record_figures(const entry_t *entry, const outputs_t *output
     return status;
 }
 
+/* Columns that are empty for an entry are left out. */
 static moe_status_t print_figures(const entry_t *entry, const outputs_t *outputs,
-                                  const figures_t *figures, moe_error_t *error)
+                                  const figures_t *figures, bool simulated, moe_error_t *error)
 {
-    static const char *const headings[] = {"case", "quantity",  "published",
-                                           "ours", "deviation", ""};
     const bool exact = strcmp(entry_text(entry, "kind"), "exact") == 0;
+    const char *headings[] = {"case",      "quantity",  "published", exact ? "ours" : "predicted",
+                              "deviation", "SIMULATED", "deviation", ""};
+    const size_t columns = sizeof headings / sizeof *headings, last = simulated ? columns - 1 : 5;
     grid_t grid;
-    grid_start(&grid, sizeof headings / sizeof *headings, headings);
+    headings[last] = "";
+    grid_start(&grid, last + 1, headings);
     for (size_t i = 0; i < figures->count; i++) {
         const figure_t *f = &figures->figure[i];
         grid_add_row(&grid);
@@ -136,8 +143,12 @@ static moe_status_t print_figures(const entry_t *entry, const outputs_t *outputs
         grid_cell(&grid, 2, "%s", f->published);
         grid_cell(&grid, 3, "%.*f", f->decimals + (exact ? 0 : 1), f->computed);
         if (!exact)
-            grid_cell(&grid, 4, "%+.1f %%", 100 * figure_deviation(f));
-        grid_cell(&grid, 5, "%s", figure_verdict_name(f->verdict));
+            grid_cell(&grid, 4, "%+.1f %%", 100 * figure_deviation(f, f->computed));
+        if (simulated && !isnan(f->simulated)) {
+            grid_cell(&grid, 5, "%.*f", f->decimals + 1, f->simulated);
+            grid_cell(&grid, 6, "%+.1f %%", 100 * figure_deviation(f, f->simulated));
+        }
+        grid_cell(&grid, last, "%s", figure_verdict_name(f->verdict));
     }
     return outputs_grid(outputs, "", &grid, error);
 }
@@ -157,6 +168,7 @@ static void print_words(const entry_t *entry, const outputs_t *outputs)
 /* ---- The run ---- */
 
 typedef struct totals {
+    json_t *simulated; /* NULL: none was given */
     size_t exact, equal, judged, within, shown, entries;
 } totals_t;
 
@@ -195,8 +207,10 @@ static moe_status_t reproduce_entry(const char *path, const outputs_t *outputs, 
     else
         status =
             entry_fail(&entry, 0, error, "kind '%.60s': there is exact, measured, range", kind);
+    const bool simulated =
+        status == MOE_OK && reproduce_set_simulated(&entry, totals->simulated, &figures);
     if (status == MOE_OK)
-        status = print_figures(&entry, outputs, &figures, error);
+        status = print_figures(&entry, outputs, &figures, simulated, error);
     if (status == MOE_OK)
         status = record_figures(&entry, outputs, &figures, error);
     add_totals(totals, &figures);
@@ -274,7 +288,12 @@ static moe_status_t run_reproduce(const options_t *options, int argc, char **arg
     if (list == (name != NULL))
         return moe_fail(error, MOE_BAD_INPUT,
                         "give a NAME, all, or --list, which names them: one of these");
-    moe_status_t status = outputs_open(options, &outputs, error);
+    moe_status_t status = MOE_OK;
+    if (options->value[OPT_SIMULATED] != NULL)
+        status = reproduce_read_simulated(options->value[OPT_SIMULATED], &totals.simulated, error);
+    if (status != MOE_OK)
+        return status;
+    status = outputs_open(options, &outputs, error);
     if (status == MOE_OK && !list)
         status =
             moe_recorder_write(outputs.recorder, heading_record("reproduce", argc, argv), error);
@@ -284,6 +303,7 @@ static moe_status_t run_reproduce(const options_t *options, int argc, char **arg
                                             : reproduce_named(name, &outputs, &totals, error);
     if (status == MOE_OK && !list)
         status = judge(&totals, &outputs, error);
+    json_decref(totals.simulated);
     return outputs_close(&outputs, status, error);
 }
 

@@ -23,6 +23,11 @@ moe_status_t reproduce_measured(const entry_t *entry, figures_t *out, moe_error_
 /* Which configurations have a share in a range: kind "range". Prints by itself. */
 moe_status_t reproduce_range(const entry_t *entry, const outputs_t *outputs, moe_error_t *error);
 
+/* Reads --simulated FILE: a list, released by the caller. */
+moe_status_t reproduce_read_simulated(const char *path, json_t **out, moe_error_t *error);
+/* Sets what was simulated of an entry's figures; whether anything was. simulated: may be NULL. */
+bool reproduce_set_simulated(const entry_t *entry, const json_t *simulated, figures_t *figures);
+
 /* Predicts by the options of `predict`, and the members of a shape that have none. */
 typedef struct reproduction {
     double iteration, a2a, compute, dispatch, combine; /* seconds of the iteration */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "moe/simulated.h"
 #include "moe/system.h"
 #include "mpi_state.h"
 #include "row_blocks.h"
@@ -247,13 +248,25 @@ moe_status_t moe_mpi_start_recv(moe_transport_t *t, void *rows, size_t count, mo
     return status;
 }
 
+/* On a simulated network one after another, which is as long: SMPI's MPI_Waitall looks at all requests whenever one
+ * of them completes. */
+static int wait_all(moe_mpi_state_t *state, size_t count)
+{
+    int code = MPI_SUCCESS;
+    if (!moe_simulated())
+        return MPI_Waitall((int)count, state->requests, state->statuses);
+    for (size_t i = 0; code == MPI_SUCCESS && i < count; i++)
+        code = MPI_Wait(&state->requests[i], &state->statuses[i]);
+    return code;
+}
+
 moe_status_t moe_mpi_finish_but(moe_transport_t *t, size_t latest, moe_error_t *error)
 {
     moe_mpi_state_t *state = t->state;
     if (state->started <= latest)
         return MOE_OK;
     const size_t count = state->started - latest;
-    int code = MPI_Waitall((int)count, state->requests, state->statuses);
+    int code = wait_all(state, count);
     for (size_t i = 0; code == MPI_ERR_IN_STATUS && i < count; i++) {
         const int own = state->statuses[i].MPI_ERROR;
         if (own != MPI_SUCCESS && own != MPI_ERR_PENDING)
