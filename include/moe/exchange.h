@@ -29,7 +29,7 @@ typedef struct moe_algorithm_ops {
      * if at all: the caller agrees with the other ranks. NULL: nothing to prepare. */
     moe_status_t (*prepare)(moe_transport_t *t, moe_device_t *d, moe_alltoallv_t *x,
                             moe_error_t *error);
-    /* Timed apart, before each run: what has to be found out from the counts of all ranks whenever
+    /* Timed apart, before each run: what has to be found out from counts of other ranks whenever
      * routing changes (a schedule). NULL: none. */
     moe_status_t (*schedule)(moe_transport_t *t, moe_alltoallv_t *x, moe_error_t *error);
     moe_status_t (*run)(moe_transport_t *t, moe_device_t *d, const moe_alltoallv_t *x,

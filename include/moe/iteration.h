@@ -97,7 +97,7 @@ typedef enum moe_layer_column {
     MOE_LAYER_TOTAL,
     MOE_LAYER_DECIDING, /* the columns before this one decide on convergence */
     MOE_LAYER_METADATA = MOE_LAYER_DECIDING,
-    MOE_LAYER_SCHEDULE,  /* of algorithms that make one from the counts of all ranks */
+    MOE_LAYER_SCHEDULE,  /* of algorithms that make one from counts of other ranks */
     MOE_LAYER_PERMUTE,   /* pack, and by expert after arrival */
     MOE_LAYER_UNPERMUTE, /* back in order of arrival, and weigh and sum */
     MOE_LAYER_COLUMNS

@@ -4,6 +4,8 @@
  * Between nodes there are N - 1 messages a rank instead of P - (ranks of a node), each as long as
  * all that the node has for that rank. Traffic inside a node goes directly, in the first phase.
  *
+ * All that a rank must know is what ranks of its node send to all, and get: nodes tell each other nothing.
+ *
  * A node may be smaller (the last one). A destination whose local index l it does not have takes
  * the rail l % size of the sending node, and a third phase delivers inside the destination's node.
  *
@@ -24,9 +26,13 @@ typedef struct tree {
         size; /* this rank, its node, its place there; the node's ranks */
 } tree_t;
 
+/* Of a rank of this node, or to one: nothing else is asked for. */
 static size_t rows_between(const tree_t *h, size_t from, size_t to)
 {
-    return h->program->matrix[from * h->map.ranks + to];
+    const size_t ranks = h->map.ranks;
+    if (moe_node_of(&h->map, from) == h->node)
+        return h->program->matrix[2 * (from - h->first) * ranks + to];
+    return h->program->matrix[(2 * (to - h->first) + 1) * ranks + from];
 }
 
 static size_t node_after(const tree_t *h, size_t step)
@@ -198,7 +204,7 @@ static moe_status_t schedule(moe_transport_t *t, moe_alltoallv_t *x, moe_error_t
                 .index = moe_node_index(&map, t->rank),
                 .first = moe_node_first(&map, node),
                 .size = moe_node_size(&map, node)};
-    const moe_status_t status = moe_program_begin(t, x, &h.program, error);
+    const moe_status_t status = moe_program_begin_node(t, x, &h.program, error);
     if (status != MOE_OK)
         return status;
     moe_program_copy_own(h.program, t, x);
@@ -212,7 +218,7 @@ const moe_algorithm_ops_t moe_algorithm_hierarchical = {
     .name = "hierarchical",
     .summary = "gathered in the node, one message to each other node on each rail, then delivered",
     .source = "Träff and Rougier 2014 (doi 10.1145/2642769.2642770); PXN of NCCL 2.12",
-    .prepare = moe_program_prepare,
+    .prepare = moe_program_prepare_node,
     .schedule = schedule,
     .run = moe_program_run,
     .release = moe_program_release,

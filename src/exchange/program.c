@@ -2,23 +2,25 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "moe/system.h"
+#include "nodes.h"
 
 #define FIRST_CAPACITY 64
 
 /* ---- Life ---- */
 
-moe_status_t moe_program_prepare(moe_transport_t *t, moe_device_t *d, moe_alltoallv_t *x,
-                                 moe_error_t *error)
+static moe_status_t prepare(size_t ranks, size_t rows, moe_device_t *d, moe_alltoallv_t *x,
+                            moe_error_t *error)
 {
     void *memory, *matrix;
     moe_status_t status =
         moe_alloc("an exchange's schedule", 1, sizeof(moe_program_t), &memory, error);
     if (status != MOE_OK)
         return status;
-    const size_t row = t->size <= SIZE_MAX / sizeof(size_t) ? t->size * sizeof(size_t) : SIZE_MAX;
-    status = moe_alloc("the rows between all ranks", t->size, row, &matrix, error);
+    const size_t row = ranks <= SIZE_MAX / sizeof(size_t) ? ranks * sizeof(size_t) : SIZE_MAX;
+    status = moe_alloc("the rows between ranks", rows, row, &matrix, error);
     if (status != MOE_OK) {
         free(memory);
         return status;
@@ -28,6 +30,19 @@ moe_status_t moe_program_prepare(moe_transport_t *t, moe_device_t *d, moe_alltoa
     p->matrix = matrix;
     x->state = p;
     return MOE_OK;
+}
+
+moe_status_t moe_program_prepare(moe_transport_t *t, moe_device_t *d, moe_alltoallv_t *x,
+                                 moe_error_t *error)
+{
+    return prepare(t->size, t->size, d, x, error);
+}
+
+moe_status_t moe_program_prepare_node(moe_transport_t *t, moe_device_t *d, moe_alltoallv_t *x,
+                                      moe_error_t *error)
+{
+    const moe_node_map_t map = moe_node_map(t->size, x->ranks_per_node);
+    return prepare(t->size, 2 * map.per_node, d, x, error);
 }
 
 void moe_program_release(moe_transport_t *t, moe_device_t *d, moe_alltoallv_t *x)
@@ -48,8 +63,8 @@ void moe_program_release(moe_transport_t *t, moe_device_t *d, moe_alltoallv_t *x
 
 /* ---- Writing ---- */
 
-moe_status_t moe_program_begin(moe_transport_t *t, moe_alltoallv_t *x, moe_program_t **out,
-                               moe_error_t *error)
+static moe_status_t empty(const moe_transport_t *t, const moe_alltoallv_t *x, moe_program_t **out,
+                          moe_error_t *error)
 {
     moe_program_t *p = x->state;
     if (p == NULL)
@@ -60,8 +75,67 @@ moe_status_t moe_program_begin(moe_transport_t *t, moe_alltoallv_t *x, moe_progr
     p->pending = 0;
     for (size_t i = 0; i < MOE_OWN_BUFFERS; i++)
         p->rows[i] = 0;
-    const moe_status_t status =
-        t->ops->allgather(t, x->send_rows, t->size * sizeof *p->matrix, p->matrix, error);
+    *out = p;
+    return MOE_OK;
+}
+
+moe_status_t moe_program_begin(moe_transport_t *t, moe_alltoallv_t *x, moe_program_t **out,
+                               moe_error_t *error)
+{
+    moe_program_t *p = NULL;
+    moe_status_t status = empty(t, x, &p, error);
+    if (status == MOE_OK)
+        status = t->ops->allgather(t, x->send_rows, t->size * sizeof *p->matrix, p->matrix, error);
+    if (status == MOE_OK)
+        *out = p;
+    return status;
+}
+
+/* Every rank of a node has its own counts in its place; recursive doubling. */
+static moe_status_t double_counts(moe_transport_t *t, size_t *counts, size_t first, size_t size,
+                                  moe_error_t *error)
+{
+    const size_t each = 2 * t->size, index = t->rank - first;
+    moe_status_t status = MOE_OK;
+    for (size_t have = 1; status == MOE_OK && have < size; have *= 2) {
+        const size_t peer = index ^ have, mine = index / have * have, theirs = peer / have * have;
+        status =
+            t->ops->exchange_bytes(t, first + peer, counts + mine * each, counts + theirs * each,
+                                   have * each * sizeof *counts, error);
+    }
+    return status;
+}
+
+/* The same for any number of ranks, in pairs: in round r those meet whose indices add up to r, modulo their number. */
+static moe_status_t pair_counts(moe_transport_t *t, size_t *counts, size_t first, size_t size,
+                                moe_error_t *error)
+{
+    const size_t each = 2 * t->size, index = t->rank - first;
+    moe_status_t status = MOE_OK;
+    for (size_t round = 0; status == MOE_OK && round < size; round++) {
+        const size_t peer = (round + size - index) % size;
+        if (peer != index)
+            status = t->ops->exchange_bytes(t, first + peer, counts + index * each,
+                                            counts + peer * each, each * sizeof *counts, error);
+    }
+    return status;
+}
+
+moe_status_t moe_program_begin_node(moe_transport_t *t, moe_alltoallv_t *x, moe_program_t **out,
+                                    moe_error_t *error)
+{
+    const moe_node_map_t map = moe_node_map(t->size, x->ranks_per_node);
+    const size_t node = moe_node_of(&map, t->rank), first = moe_node_first(&map, node);
+    const size_t size = moe_node_size(&map, node);
+    moe_program_t *p = NULL;
+    moe_status_t status = empty(t, x, &p, error);
+    if (status != MOE_OK)
+        return status;
+    size_t *mine = p->matrix + 2 * t->size * (t->rank - first);
+    memcpy(mine, x->send_rows, t->size * sizeof *mine);
+    memcpy(mine + t->size, x->recv_rows, t->size * sizeof *mine);
+    status = (size & (size - 1)) == 0 ? double_counts(t, p->matrix, first, size, error)
+                                      : pair_counts(t, p->matrix, first, size, error);
     if (status == MOE_OK)
         *out = p;
     return status;

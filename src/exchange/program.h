@@ -1,5 +1,5 @@
 /* What one rank does in one run of an exchange, as a list: copies, messages, and where it waits for
- * them. Algorithms that must know the counts of all ranks write the list in schedule(); run() only
+ * them. Algorithms that must know counts of other ranks write the list in schedule(); run() only
  * walks it. */
 #ifndef MOE_EXCHANGE_PROGRAM_H
 #define MOE_EXCHANGE_PROGRAM_H
@@ -35,7 +35,8 @@ typedef struct moe_step {
 
 typedef struct moe_program {
     moe_device_t *device;
-    size_t *matrix; /* [ranks][ranks]: rows from a rank (outer) to a rank (inner) */
+    size_t *
+        matrix; /* [ranks][ranks]: rows from a rank (outer) to a rank (inner); or counts of a node */
     moe_step_t *steps;
     size_t count, capacity;
     bool no_memory;                    /* a step could not be added */
@@ -46,9 +47,12 @@ typedef struct moe_program {
     void *own[MOE_OWN_BUFFERS];
 } moe_program_t;
 
-/* The three parts of an algorithm's prepare(), run(), release(): the program is x->state. */
+/* The three parts of an algorithm's prepare(), run(), release(): the program is x->state. prepare_node: for
+ * moe_program_begin_node. */
 moe_status_t moe_program_prepare(moe_transport_t *t, moe_device_t *d, moe_alltoallv_t *x,
                                  moe_error_t *error);
+moe_status_t moe_program_prepare_node(moe_transport_t *t, moe_device_t *d, moe_alltoallv_t *x,
+                                      moe_error_t *error);
 moe_status_t moe_program_run(moe_transport_t *t, moe_device_t *d, const moe_alltoallv_t *x,
                              moe_error_t *error);
 void moe_program_release(moe_transport_t *t, moe_device_t *d, moe_alltoallv_t *x);
@@ -56,6 +60,10 @@ void moe_program_release(moe_transport_t *t, moe_device_t *d, moe_alltoallv_t *x
 /* Begins a schedule: empties the list and learns the counts of all ranks (collective). */
 moe_status_t moe_program_begin(moe_transport_t *t, moe_alltoallv_t *x, moe_program_t **out,
                                moe_error_t *error);
+/* The same of the ranks of this rank's node alone, and between them alone: matrix is [ranks of the node][2][ranks],
+ * what each of them sends to every rank, and what it gets. */
+moe_status_t moe_program_begin_node(moe_transport_t *t, moe_alltoallv_t *x, moe_program_t **out,
+                                    moe_error_t *error);
 /* Steps. 0 rows: nothing is added. Want of memory shows in moe_program_end(). */
 void moe_program_copy(moe_program_t *p, moe_place_t from, moe_place_t to, size_t rows);
 void moe_program_send(moe_program_t *p, moe_place_t from, size_t rows, size_t peer);
