@@ -231,11 +231,16 @@ install: all
 	install -m 644 plot/figures/*.py $(DESTDIR)$(PREFIX)/share/moe-a2a/plot/figures/
 	for kind in acceptance machines reproduce workloads; do install -d $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/$$kind && \
 	    install -m 644 patterns/$$kind/*.json $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/$$kind/ || exit 1; done
+	install -d $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/platforms
+	install -m 644 patterns/platforms/*.xml $(DESTDIR)$(PREFIX)/share/moe-a2a/patterns/platforms/
+	@if [ -f $(BUILD)/sim/moe-a2a ]; then echo "with what \`make sim\` built: moe-a2a-sim" && \
+	    install -D -m 755 $(BUILD)/sim/moe-a2a $(DESTDIR)$(PREFIX)/lib/moe-a2a/moe-a2a && \
+	    install -m 755 tools/sim $(DESTDIR)$(PREFIX)/bin/moe-a2a-sim; fi
 	printf 'prefix=%s\nName: moe-a2a\nDescription: Mixture-of-Experts all-to-all benchmark library\nVersion: %s\nRequires: %s\nCflags: -I$${prefix}/include\nLibs: -L$${prefix}/lib -lmoe-a2a %s -lm -pthread\n' \
 	    '$(PREFIX)' '$(VERSION)' '$(PACKAGES)' '$(strip $(CUDA_LIBS))' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/moe-a2a.pc
 
 uninstall:
-	rm -rf $(DESTDIR)$(PREFIX)/bin/moe-a2a $(DESTDIR)$(PREFIX)/lib/libmoe-a2a.a \
+	rm -rf $(DESTDIR)$(PREFIX)/bin/moe-a2a $(DESTDIR)$(PREFIX)/bin/moe-a2a-sim $(DESTDIR)$(PREFIX)/lib/moe-a2a $(DESTDIR)$(PREFIX)/lib/libmoe-a2a.a \
 	    $(DESTDIR)$(PREFIX)/lib/pkgconfig/moe-a2a.pc $(DESTDIR)$(PREFIX)/include/moe $(DESTDIR)$(PREFIX)/share/doc/moe-a2a \
 	    $(DESTDIR)$(PREFIX)/share/moe-a2a
 

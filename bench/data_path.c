@@ -9,8 +9,8 @@
 #include "moe/simulated.h"
 
 /* From the folder of the program: where it was built (build/moe-a2a, or a folder deeper), or installed
- * (bin/moe-a2a, wherever the prefix was moved to). */
-static const char *const beside[] = {"../", "../../", "../share/moe-a2a/"};
+ * (bin/moe-a2a and lib/moe-a2a/moe-a2a, wherever the prefix was moved to). */
+static const char *const beside[] = {"../", "../../", "../share/moe-a2a/", "../../share/moe-a2a/"};
 
 bool program_path(char *path, size_t size)
 {

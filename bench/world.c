@@ -177,18 +177,18 @@ static moe_status_t find_hosts(world_t *world, moe_error_t *error)
     if (status != MOE_OK) {
         return status;
     }
-    size_t *node = NULL;
+    size_t *node = NULL, first = 0;
     status = moe_alloc("nodes", t->size, sizeof *node, (void **)&node, error);
     if (status == MOE_OK) {
         status = t->ops->allgather(t, &world->node, sizeof world->node, node, error);
     }
     for (size_t r = 0; status == MOE_OK && r < t->size; r++) {
+        first += node[r] == node[0];
         world->ranks_here += node[r] == world->node;
     }
     free(node);
-    world->ranks_per_node = world->config.ranks_per_node > 0
-                                ? world->config.ranks_per_node
-                                : (t->size + world->nodes - 1) / world->nodes;
+    /* Nodes are as the first one, but the last, which may have fewer. */
+    world->ranks_per_node = world->config.ranks_per_node > 0 ? world->config.ranks_per_node : first;
     return status;
 }
 

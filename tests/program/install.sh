@@ -50,6 +50,18 @@ else
 fi
 finds_workloads() { "$installed/bin/moe-a2a" pattern --list --names | grep -qx incast; }
 check "so are workloads" holds share/moe-a2a/patterns/workloads/incast.json and finds_workloads
+if [ -f "$BUILD/sim/moe-a2a" ] && command -v smpirun >/dev/null; then
+    simulates() { # where the prefix was moved to, by names of what comes along
+        mv "$installed" "$root/moved" && "$root/moved/bin/moe-a2a-sim" --machine h800-ib --ranks 2 -- layer --workload incast --hidden 64 \
+            --tokens 2 >"$work/out" 2>"$work/err"
+        local rc=$?
+        mv "$root/moved" "$installed"
+        return $rc
+    }
+    check "what simulates is installed, and finds machines and workloads" simulates and grep -q 'SIMULATED.*h800-ib' "$work/out"
+else
+    skip "no SimGrid, or \`make sim\` was not run" "what simulates is installed"
+fi
 check "the package file names the prefix without DESTDIR" grep -qx "prefix=$prefix" "$installed/lib/pkgconfig/moe-a2a.pc"
 nothing_outside() { ! files | grep -v "^\.$prefix/\(bin\|lib\|include/moe\|share/doc/moe-a2a\|share/moe-a2a\)/"; }
 check "nothing lies elsewhere" nothing_outside

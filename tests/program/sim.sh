@@ -39,6 +39,56 @@ rm -f "$json"
 simulate --platform cluster-64 --ranks 9 -- "${small[@]}" --sync round-time --min-reps 3 --max-reps 3 --json "$json"
 check "a common clock works in simulated time" done_well and every_record "$json" record=exchange -- errors :: '$1 == 0'
 
+# ---- Machines as platforms ----
+rm -f "$json"
+simulate --machine h800-ib --ranks 20 -- "${small[@]}" --workload production --algorithm native,hierarchical --style exact --check full \
+    --json "$json"
+check "a machine is a platform: its nodes, and every byte right; workloads go by name" done_well \
+    and every_record "$json" record=run -- nodes ranks layout.ranks_per_node platform :: '$1 == 3 && $2 == 20 && $3 == 8 && $4 == "h800-ib"' \
+    and every_record "$json" record=exchange -- errors :: '$1 == 0'
+cat >"$work/wire.json" <<'END'
+{"schema": 1, "name": "wire & <quotes>", "ranks_per_node": 1, "memory_GBps": 1000, "compute": {"bf16_TFLOPs": 1, "efficiency": 1},
+ "tiers": [{"name": "wire", "latency_us": 3000, "overhead_us": 2000, "bandwidth_GBps": 0.1}]}
+END
+rm -f "$json"
+simulate --machine "$work/wire.json" --ranks 2 -- alltoallv --sizes 100000 --algorithm pairwise --json "$json"
+# As the cost model: 3 ms, 2 ms, and 100,000 bytes at 100 a microsecond, both ways at once; SMPI sends 16 bytes more
+check "a message takes latency, overhead and bytes" done_well and every_record "$json" record=exchange -- median_us :: '$1 >= 6000 && $1 < 6000.5'
+sed 's/"ranks_per_node": 1/"ranks_per_node": 2/; s/[23]000,/0,/g; s/0.1}/0.001, "ranks_per_port": 2}/' "$work/wire.json" >"$work/shared.json"
+rm -f "$json"
+simulate --machine "$work/shared.json" --ranks 4 -- alltoallv --sizes 100000 --algorithm linear --json "$json"
+# Each port carries what two ranks send to two others; what goes between its own ranks crosses it, too
+check "ranks that share a port share its rate" done_well and every_record "$json" record=exchange -- median_us :: '$1 >= 600000 && $1 < 602000'
+refuse_machine() { simulate "$@"; check "$statement" ended_with 2 and said "$expression"; }
+statement="a machine that is none" expression='--machine: no file .*h80-ib.*nearest: h800-ib' refuse_machine --machine h80-ib --ranks 2 -- "${small[@]}"
+refuse "a machine and a platform" 'one of the two' --machine h800-ib --platform torus-64 --ranks 2 -- "${small[@]}"
+refuse "ranks of a host on a machine" 'ports of its own' --machine h800-ib --ranks-per-host 2 --ranks 2 -- "${small[@]}"
+
+# ---- Levels beside each other ----
+rm -f "$json"
+simulate --machine "$work/wire.json" --ranks 4 -- layer --experts 4 --top-k 1 --hidden 64 --tokens 8 --json "$json"
+keep_run tools/levels "$json" --machine "$work/wire.json" --out "$work/levels"
+check "predicted and simulated stand beside what was recorded, of the same routing" done_well and printed '^simulated: 0.0 % off at the median' \
+    and printed '^predicted: [0-9]' and test "$(wc -l <"$work/levels.md")" = $((2 + $(grep -cE '"phase":"(dispatch|combine)"' "$json")))
+keep_run tools/levels "$work/wire.json" --machine h800-ib
+check "what are no results is refused" ended_with 2 and said '^tools/levels: .*no '
+cp "$json" "$work/other.jsonl"; sed -i 's/"hash":"[0-9a-f]*"/"hash":"0123456789abcdef"/' "$work/other.jsonl"
+keep_run tools/levels "$work/other.jsonl" --machine "$work/wire.json"
+check "another routing is refused" ended_with 2 and said 'its routing is [0-9a-f]+, that of the results 0123456789abcdef'
+keep_run tools/sim-reproduce luffy-table1 --out "$work/again"
+check "published exchanges are simulated" done_well and printed 'a2a_ms .*%.*%' and test "$(wc -l <"$work/again.jsonl")" = 9
+keep_run tools/sim-reproduce no-such-table
+check "entries that are not there are refused" ended_with 2 and said 'no-such-table: no measured entry'
+
+# ---- Where it goes wrong ----
+(ulimit -v 3000000; simulate --platform fat-tree-64 --ranks 64 -- layer --tokens 64 --style hier --algorithm native --check full)
+check "ranks without memory end together, with one message" ended_with 2 and test "$(grep -c '^moe-a2a' "$work/err")" = 1 and said 'memory'
+mkdir -p "$work/waiting/sim"
+printf '#include <mpi.h>\nint main(int c, char **v) { MPI_Init(&c, &v); MPI_Recv(v, 0, MPI_BYTE, 0, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE); return 0; }\n' \
+    >"$work/waiting/wait.c"
+smpicc -o "$work/waiting/sim/moe-a2a" "$work/waiting/wait.c" >/dev/null 2>&1
+BUILD=$work/waiting simulate --platform torus-64 --ranks 2 -- layer
+check "a run in which all ranks wait ends with 4" ended_with 4 and said 'all ranks wait for something'
 refuse "too few hosts" 'fat-tree-64 has 8 hosts, for 64 ranks' --platform fat-tree-64 --ranks 65 -- "${small[@]}"
 refuse "no such platform" 'neither a file nor one of .*torus-64' --platform nowhere --ranks 2 -- "${small[@]}"
 echo '<platform><zone' >"$work/bad.xml"
