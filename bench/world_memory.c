@@ -42,7 +42,7 @@ static moe_status_t fits_place(const world_t *world, const need_t *every, size_t
     if (every[r].pci[0] != '\0') {
         snprintf(where, sizeof where, "GPU %s of %s", every[r].pci, world->hosts[r]);
     } else {
-        snprintf(where, sizeof where, "%s", world->hosts[r]);
+        snprintf(where, sizeof where, "%s", moe_simulated() ? "this machine" : world->hosts[r]);
     }
     return moe_fail(
         error, MOE_BAD_INPUT, "%s of the %zu ranks on %s need %s, %s are available there: lower %s",
