@@ -176,6 +176,8 @@ static moe_status_t observe_layer(const moe_result_t *r, bool combine, moe_obser
     }
     if (status == MOE_OK)
         status = moe_ways_create(style, &sizes, &b.sample, out->way, &out->ways, error);
+    for (size_t w = 0; status == MOE_OK && w < out->ways; w++)
+        out->way[w].back = combine;
     if (status == MOE_OK)
         status = check_rows(r, out, error);
     rebuilt_destroy(&b);

@@ -110,6 +110,7 @@ typedef struct moe_way {
     double *mean;     /* [ranks] expected rows from each source in scope to a rank, and */
     double *variance; /* [ranks] the variance of each of them, independent of the others */
     bool forwarded;   /* its rows are gathered and summed in memory by ranks in between */
+    bool back;        /* combine: the same rows, from where they went to where they came from */
 } moe_way_t;
 
 #define MOE_MOST_WAYS 2

@@ -25,24 +25,39 @@ static moe_status_t new_way(const moe_way_t *like, moe_scope_t scope, moe_way_t 
 }
 
 /* Rows for a rank of another node go to the rank of its number in the own node, and from there as one message
- * to it; rows for a rank of the same node go to it. */
-static void lay_rails(const moe_way_t *way, moe_way_t *gather, moe_way_t *cross)
+ * to it; rows for a rank of the same node go to it. On the way back it is the source of dispatch whose number
+ * counts, so that a rank with rows for many has them leave its node on all rails.
+ *
+ * Expected rows: `cross` is symmetrical in both directions, as ports are. */
+static void add_rows(moe_way_t *sum, size_t to, double times, const moe_way_t *way, size_t rank)
+{
+    sum->mean[to] += times * way->mean[rank];
+    sum->variance[to] += times * way->variance[rank];
+}
+
+static void lay_expected(const moe_way_t *way, moe_way_t *gather, moe_way_t *cross)
 {
     const size_t n = way->ranks, g = way->node_ranks;
     for (size_t r = 0; r < n; r++) {
-        cross->mean[r] = (double)g * way->mean[r];
-        cross->variance[r] = (double)g * way->variance[r];
-        for (size_t same = r % g; same < n && way->rows == NULL; same += g) {
-            gather->mean[r] += way->mean[same];
-            gather->variance[r] += way->variance[same];
-        }
+        const size_t node = r / g * g;
+        add_rows(way->back ? gather : cross, r, (double)(way->back ? n / g : g), way, r);
+        for (size_t same = node; way->back && same < node + g && same < n; same++)
+            add_rows(cross, r, 1, way, same);
+        for (size_t same = r % g; !way->back && same < n; same += g)
+            add_rows(gather, r, 1, way, same);
     }
-    for (size_t i = 0; way->rows != NULL && i < n; i++) {
+}
+
+static void lay_counted(const moe_way_t *way, moe_way_t *gather, moe_way_t *cross)
+{
+    const size_t n = way->ranks, g = way->node_ranks;
+    for (size_t i = 0; i < n; i++) {
         for (size_t r = 0; r < n; r++) {
-            const size_t via = i / g * g + r % g;
-            gather->rows[i * n + via] += way->rows[i * n + r];
-            if (i / g != r / g)
-                cross->rows[via * n + r] += way->rows[i * n + r];
+            const size_t from = way->back ? r : i, to = way->back ? i : r;
+            const size_t via = from / g * g + to % g;
+            gather->rows[from * n + via] += way->rows[i * n + r];
+            if (from / g != to / g)
+                cross->rows[via * n + to] += way->rows[i * n + r];
         }
     }
 }
@@ -60,7 +75,7 @@ moe_status_t moe_predict_hierarchical(const moe_predictor_t *predictor, const mo
     if (status == MOE_OK)
         status = new_way(way, MOE_SCOPE_RAIL, &cross, error);
     if (status == MOE_OK) {
-        lay_rails(way, &gather, &cross);
+        (way->rows != NULL ? lay_counted : lay_expected)(way, &gather, &cross);
         status = moe_predict_at_once(predictor, &gather, machine, row_bytes, out, error);
     }
     if (status == MOE_OK)

@@ -182,6 +182,7 @@ static moe_status_t exchanges(const moe_forecast_spec_t *spec, const moe_sizes_t
     for (size_t i = 0; status == MOE_OK && i < ways; i++) {
         status = moe_predict_exchange(spec->algorithm, &way[i], spec->machine, in, &out->dispatch,
                                       error);
+        way[i].back = true;
         if (status == MOE_OK)
             status = moe_predict_exchange(spec->algorithm, &way[i], spec->machine, back,
                                           &out->combine, error);

@@ -75,6 +75,13 @@ static void count_uniform(moe_way_t *way)
         way->rows[i] = (float)way->mean[i % way->ranks];
 }
 
+/* All rows go to the first of 8 ranks, on 2 nodes of 4. */
+static void heat_first(moe_way_t *way, double rows)
+{
+    for (size_t r = 0; r < way->ranks; r++)
+        way->mean[r] = r == 0 ? rows : 0;
+}
+
 /* ---- The largest of many ---- */
 
 static void test_the_largest_of_normal_variables_is_as_in_the_tables(void **state)
@@ -126,6 +133,28 @@ static void test_equal_blocks_take_what_alpha_beta_says(void **state)
             count_uniform(&way);
         for (size_t i = 0; i < LENGTH(cases); i++)
             assert_near(seconds(cases[i].algorithm, &way, &m, 2), cases[i].us * US, 1e-6);
+        moe_way_destroy(&way);
+    }
+}
+
+static void test_rows_of_a_hot_rank_come_back_on_all_rails(void **state)
+{
+    (void)state;
+    const moe_machine_t m = two_tiers(4);
+    for (int counted = 0; counted < 2; counted++) {
+        moe_way_t way;
+        assert_int_equal(moe_way_uniform(8, 4, MOE_SCOPE_GROUP, 0, &way, NULL), MOE_OK);
+        heat_first(&way, 100);
+        if (counted)
+            count_uniform(&way);
+        /* In the node 4 * 100 to every other number's rank, less what is their own, at 10 a us; 400 on one rail */
+        const double there = seconds("hierarchical", &way, &m, 1);
+        assert_true(there >= (3 + 2 + 400) * US);
+        way.back = true;
+        /* From the hot rank 2 * 100 to each of the 3 others at 10 a us, as none is for itself; 100 on each of 4 rails */
+        assert_near(seconds("hierarchical", &way, &m, 1), (60 + 3 + 2 + 100) * US, 1e-6);
+        way.back = false;
+        assert_near(seconds("hierarchical", &way, &m, 1), there, 1e-12);
         moe_way_destroy(&way);
     }
 }
@@ -496,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_the_largest_of_normal_variables_is_as_in_the_tables),
         cmocka_unit_test(test_without_chance_the_largest_is_the_largest),
         cmocka_unit_test(test_equal_blocks_take_what_alpha_beta_says),
+        cmocka_unit_test(test_rows_of_a_hot_rank_come_back_on_all_rails),
         cmocka_unit_test(test_the_slower_tier_decides_and_nodes_spare_its_messages),
         cmocka_unit_test(test_ranks_that_share_a_port_take_as_much_longer),
         cmocka_unit_test(test_hops_stay_in_their_scope),
