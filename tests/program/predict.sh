@@ -116,6 +116,31 @@ refuse '--sample-tokens' --machine $ib --sample-tokens 0
 refuse '--output: is for --fit' --machine $ib -o x
 refuse 'style two-hop goes by nodes' --machine $ib --ranks 12 --style two-hop
 refuse 'no such option' --machine $ib --threads 2
+# ---- The machine as a simulated platform ----
+counted() { # NUMBER EXPRESSION: in $work/out
+    [ "$(grep -c "$2" "$work/out")" = "$1" ]
+}
+run predict --machine $ib --ranks 20 --platform -
+check "a platform has a host for each rank, told its node, with two ports of its own" done_well and counted 20 '<host id="rank-' \
+    and counted 4 'value="node-2"' and counted 80 '<link id="tier-' and counted 3 '<zone id="group-'
+run predict --machine 2080ti --ranks 8 --platform -
+check "ports that four ranks share are there once" done_well and counted $((2 * 8 + 2 * 2)) '<link id="tier-'
+sed 's/"name": "h800-ib"/"name": "a \\"<--> \&b"/' $ib >"$work/named.json"
+run predict --machine "$work/named.json" --ranks 2 --platform "$work/named.xml"
+well_formed() { "$(tools/find-python)" -c 'import sys, xml.etree.ElementTree as t; t.parse(sys.argv[1])' "$1"; }
+if tools/find-python >/dev/null 2>&1; then
+    check "any name of a machine leaves it well-formed" done_well and well_formed "$work/named.xml"
+else
+    skip "no Python" "any name of a machine leaves it well-formed"
+fi
+run predict --machine $ib --ranks 2 --platform /nowhere/x.xml
+check "a folder that is not there is refused" refused_in_one_line '--platform /nowhere/x.xml'
+sed 's/"tiers": \[/&{"name": "pair", "ranks": 2, "latency_us": 1, "overhead_us": 0, "bandwidth_GBps": 900},/' $ib >"$work/three.json"
+run predict --machine "$work/three.json" --ranks 8 --platform "$work/three.xml"
+check "three tiers are refused, and nothing is written" refused_in_one_line 'has 3 tiers' and test ! -e "$work/three.xml"
+run predict --machine $ib --ranks 100000 --platform -
+check "so are too many ranks" refused_in_one_line 'at most 65536'
+
 bad() { # EXPRESSION SED: the description of a machine, changed
     sed -E "$2" $ib >"$work/bad.json"
     run predict --machine "$work/bad.json" --ranks 8

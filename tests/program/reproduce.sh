@@ -49,6 +49,23 @@ check "a share without a configuration is looked for, and its ranges are named" 
     and printed 'configurations are inside' and every_record "$json" record=reproduction -- share_percent inside capacity_factor low high :: \
     '$1 > $4 && $1 < $5 && $2 == "true" && $3 >= 1 && $4 == 44.4 && $5 == 68.4'
 
+# ---- Beside what was simulated ----
+rm -f "$json"
+echo '{"record":"simulation","name":"schemoe-table1","case":"12 layers","quantity":"a2a_ms","simulated":277.86}' >"$work/simulated.jsonl"
+run reproduce schemoe-table1 --simulated "$work/simulated.jsonl" --json "$json"
+check "simulated figures stand beside predicted ones, with their deviation" done_well and printed 'SIMULATED' \
+    and printed '12 layers +a2a_ms .* 277.86 +\+10.0 %' \
+    and record_count "$json" 1 record=reproduction simulated=277.86
+run reproduce lina-table1 --simulated "$work/simulated.jsonl"
+check "and only where there are some" done_well and not printed 'SIMULATED'
+run reproduce all --simulated results/sim-reproduce.jsonl
+check "what was kept of simulations belongs to figures that there are" done_well and test "$(grep -c SIMULATED "$work/out")" = 4
+for line in '{"record":"simulation"}' '[' '{"record":"simulation","name":"a","case":"b","quantity":"c","simulated":"1"}' '{"record":"run"}'; do
+    printf '%s\n%s\n' "$(cat "$work/simulated.jsonl")" "$line" >"$work/bad.jsonl"
+    run reproduce schemoe-table1 --simulated "$work/bad.jsonl"
+    check "$line is no simulated figure" ended_with 2 and said 'bad.jsonl:2: '
+done
+
 # ---- What is wrong ----
 sed 's/"8192"/"8193"/' "$figures/token-bytes.json" >"$work/wrong.json"
 run reproduce "$work/wrong.json"
