@@ -211,6 +211,14 @@ static moe_status_t make_platform(const config_t *config, char **text, size_t *s
 
 static moe_status_t write_platform(const config_t *config, moe_error_t *error)
 {
+    static const option_t others[] = {OPT_FIT, OPT_SWEEP, OPT_OUTPUT, OPT_JSON, OPT_CSV};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        if (config->options.given[others[i]]) {
+            return moe_fail(error, MOE_BAD_INPUT,
+                            "--platform and --%s: --platform writes the machine, and nothing else",
+                            option_row(others[i])->name);
+        }
+    }
     const char *path = config->options.value[OPT_PLATFORM];
     const bool is_stdout = strcmp(path, "-") == 0;
     char *text = NULL;
@@ -236,11 +244,11 @@ static moe_status_t run_predict(config_t *config, moe_error_t *error)
 {
     sweep_t sweep;
     prediction_t p = {.sweep = &sweep};
-    if (config->options.value[OPT_FIT] != NULL) {
-        return predict_fit(config, error);
-    }
     if (config->options.value[OPT_PLATFORM] != NULL) {
         return write_platform(config, error);
+    }
+    if (config->options.value[OPT_FIT] != NULL) {
+        return predict_fit(config, error);
     }
     if (config->options.given[OPT_OUTPUT]) {
         return moe_fail(error, MOE_BAD_INPUT, "--output: is for --fit; records go to --json FILE");

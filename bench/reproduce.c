@@ -301,6 +301,12 @@ static moe_status_t run_reproduce(const options_t *options, int argc, char **arg
         status = list                       ? list_entries(&outputs, error)
                  : strcmp(name, "all") == 0 ? reproduce_all(&outputs, &totals, error)
                                             : reproduce_named(name, &outputs, &totals, error);
+    const size_t unused = reproduce_unused(totals.simulated);
+    if (status == MOE_OK && !list && unused > 0 && strcmp(name, "all") == 0)
+        outputs_line(
+            &outputs,
+            "%zu simulated figures belong to no published one: they are of another version",
+            unused);
     if (status == MOE_OK && !list)
         status = judge(&totals, &outputs, error);
     json_decref(totals.simulated);

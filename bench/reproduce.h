@@ -27,6 +27,8 @@ moe_status_t reproduce_range(const entry_t *entry, const outputs_t *outputs, moe
 moe_status_t reproduce_read_simulated(const char *path, json_t **out, moe_error_t *error);
 /* Sets what was simulated of an entry's figures; whether anything was. simulated: may be NULL. */
 bool reproduce_set_simulated(const entry_t *entry, const json_t *simulated, figures_t *figures);
+/* Of them, those that belonged to no figure so far. */
+size_t reproduce_unused(const json_t *simulated);
 
 /* Predicts by the options of `predict`, and the members of a shape that have none. */
 typedef struct reproduction {

@@ -63,9 +63,10 @@ moe_status_t world_agree(world_t *world, moe_status_t status, moe_error_t *error
         return found; /* mostly: a thousand ranks need not tell each other that nothing is wrong */
     }
     moe_error_t *every = NULL;
-    found = moe_alloc("an agreement", t->size, sizeof *every, (void **)&every, error);
-    if (found != MOE_OK) {
-        return found;
+    if (moe_alloc("an agreement", t->size, sizeof *every, (void **)&every, NULL) != MOE_OK) {
+        /* Others would wait for this rank: it ends all. */
+        return moe_fail(error, MOE_FAILED,
+                        "rank %zu: no memory to agree with the others on what went wrong", t->rank);
     }
     found = t->ops->allgather(t, &mine, sizeof mine, every, error);
     for (size_t r = 0; found == MOE_OK && r < t->size; r++) {
@@ -77,7 +78,6 @@ moe_status_t world_agree(world_t *world, moe_status_t status, moe_error_t *error
     for (size_t r = 0; found == MOE_OK && r < t->size; r++) {
         found = every[r].status;
     }
-    world->agreed = true;
     free(every);
     return found;
 }
@@ -294,9 +294,7 @@ moe_status_t world_run_rank(world_t *world, world_fn body, moe_status_t parsed, 
         status = body(world, error);
     }
     world_progress_end(world);
-    /* Others do not know of what one rank alone was refused, as memory, and would wait for it. */
-    const bool alone = status == MOE_BAD_INPUT && !world->agreed;
-    if (status == MOE_FAILED || alone || (world->running && status != MOE_OK)) {
+    if (status == MOE_FAILED || (world->running && status != MOE_OK)) {
         status = end_all(world, status, error);
     } else if (status != MOE_OK && world->all->rank == 0) {
         speak(world, world->config.command->name, error);

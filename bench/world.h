@@ -36,7 +36,6 @@ typedef struct world {
     struct rank_gpu *gpus;     /* [ranks], on every rank; NULL: device host */
     struct bindings *bindings; /* rank 0 only; NULL: ranks are threads */
     bool running;              /* set-up is over: an error now is no longer agreed upon */
-    bool agreed;               /* all ranks know what is wrong */
     const char *doing;         /* for the watchdog's message */
     atomic_flag *spoken;       /* of the process: one message only */
 } world_t;

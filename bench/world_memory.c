@@ -61,7 +61,6 @@ static moe_status_t fits(world_t *world, const need_t *mine, const char *what, c
     }
     for (size_t r = 0; status == MOE_OK && r < t->size; r++) {
         status = fits_place(world, every, r, what, remedy, error);
-        world->agreed = world->agreed || status != MOE_OK; /* all have the same figures */
     }
     free(every);
     return status;

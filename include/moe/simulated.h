@@ -19,8 +19,11 @@ bool moe_simulated(void);
 
 typedef struct moe_simulation {
     const char *platform; /* name of the platform: of its file, without folder and ending */
-    const char *file;     /* the platform's file, as it was found */
-    char simgrid[16];     /* version of the SimGrid that runs, "3.32.0" */
+    const char
+        *file; /* the platform's file, as it was found; or the machine that it was made from */
+    const char *
+        settings; /* of SimGrid, over the platform's and those of tools/sim: "smpi/alltoallv:ring"; may be "" */
+    char simgrid[16]; /* version of the SimGrid that runs, "3.32.0" */
 } moe_simulation_t;
 
 /* What tools/sim tells of the platform, by variables of the environment. MOE_BAD_INPUT where they are missing:
@@ -35,7 +38,7 @@ const char *moe_simulated_host(void);
 /* A number of that name: ranks of one node have it in common. */
 uint64_t moe_simulated_node(void);
 
-/* Tells tools/sim that this run came to its end: SimGrid ends one in which all ranks wait with status 0. */
+/* Tells tools/sim that this rank came to its end: SimGrid ends a run in which others wait for ever with status 0. */
 void moe_simulation_ended(void);
 
 /* So much time passes on this rank alone; others go on. */

@@ -46,6 +46,7 @@ const moe_field_t moe_fields[] = {
     {"run", "platform", MOE_FIELD_TEXT, OPTIONAL},
     {"run", "platform_file", MOE_FIELD_TEXT, OPTIONAL},
     {"run", "simgrid", MOE_FIELD_TEXT, OPTIONAL},
+    {"run", "simgrid_settings", MOE_FIELD_TEXT, OPTIONAL},
     {"run", "machine", MOE_FIELD_TEXT, OPTIONAL},
     {"run", "sweep", MOE_FIELD_TEXT, OPTIONAL},
     {"run", "link", MOE_FIELD_OBJECT, OPTIONAL},

@@ -16,13 +16,15 @@ bool moe_simulated(void)
 
 moe_status_t moe_simulation_read(moe_simulation_t *out, moe_error_t *error)
 {
-    const char *platform = getenv("MOE_SIM_PLATFORM"), *file = getenv("MOE_SIM_FILE");
+    const char *platform = getenv("MOE_SIM_PLATFORM"), *file = getenv("MOE_SIM_FILE"),
+               *settings = getenv("MOE_SIM_SETTINGS");
     int major = 0, minor = 0, patch = 0;
     if (platform == NULL || file == NULL)
         return moe_fail(error, MOE_BAD_INPUT,
                         "%s is not set: a program of `make sim` is started by tools/sim",
                         platform == NULL ? "MOE_SIM_PLATFORM" : "MOE_SIM_FILE");
-    *out = (moe_simulation_t){.platform = platform, .file = file};
+    *out = (moe_simulation_t){
+        .platform = platform, .file = file, .settings = settings != NULL ? settings : ""};
     sg_version_get(&major, &minor, &patch);
     snprintf(out->simgrid, sizeof out->simgrid, "%d.%d.%d", major, minor, patch);
     return MOE_OK;
@@ -60,9 +62,11 @@ uint64_t moe_simulated_node(void)
 void moe_simulation_ended(void)
 {
     const char *path = getenv("MOE_SIM_ENDED");
-    FILE *file = path != NULL ? fopen(path, "w") : NULL;
-    if (file != NULL)
+    FILE *file = path != NULL ? fopen(path, "a") : NULL;
+    if (file != NULL) {
+        fputc('.', file);
         fclose(file);
+    }
 }
 
 void moe_simulated_wait(double seconds)

@@ -140,6 +140,11 @@ run predict --machine "$work/three.json" --ranks 8 --platform "$work/three.xml"
 check "three tiers are refused, and nothing is written" refused_in_one_line 'has 3 tiers' and test ! -e "$work/three.xml"
 run predict --machine $ib --ranks 100000 --platform -
 check "so are too many ranks" refused_in_one_line 'at most 65536'
+for other in '--sweep ranks=2:4:2' "--json $work/x.jsonl" "--fit results/lab-predict.jsonl" '-o x'; do
+    # shellcheck disable=SC2086
+    run predict --machine $ib --platform - $other
+    check "$other beside it is refused" refused_in_one_line '--platform writes the machine, and nothing else'
+done
 
 bad() { # EXPRESSION SED: the description of a machine, changed
     sed -E "$2" $ib >"$work/bad.json"

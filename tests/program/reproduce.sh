@@ -59,11 +59,18 @@ check "simulated figures stand beside predicted ones, with their deviation" done
 run reproduce lina-table1 --simulated "$work/simulated.jsonl"
 check "and only where there are some" done_well and not printed 'SIMULATED'
 run reproduce all --simulated results/sim-reproduce.jsonl
-check "what was kept of simulations belongs to figures that there are" done_well and test "$(grep -c SIMULATED "$work/out")" = 4
-for line in '{"record":"simulation"}' '[' '{"record":"simulation","name":"a","case":"b","quantity":"c","simulated":"1"}' '{"record":"run"}'; do
-    printf '%s\n%s\n' "$(cat "$work/simulated.jsonl")" "$line" >"$work/bad.jsonl"
+check "what was kept of simulations belongs to figures that there are" done_well and test "$(grep -c SIMULATED "$work/out")" = 4 \
+    and not printed 'belong to no published one'
+sed 's/12 layers/13 layers/' "$work/simulated.jsonl" >"$work/renamed.jsonl"
+run reproduce all --simulated "$work/renamed.jsonl"
+check "what does not is counted" done_well and printed '^1 simulated figures belong to no published one'
+run reproduce schemoe-table1 --simulated "$work/nowhere.jsonl"
+check "a file that is not there is refused" ended_with 2 and said '--simulated: .*nowhere.jsonl'
+for line in '{"record":"simulation"}' '[' '{"record":"simulation","name":"a","case":"b","quantity":"c","simulated":"1"}' '{"record":"run"}' \
+    '{"record":"simulation","name":"a","case":"b","quantity":"c","simulated":-5}'; do
+    printf '%s\n\n%s\n' "$(cat "$work/simulated.jsonl")" "$line" >"$work/bad.jsonl"
     run reproduce schemoe-table1 --simulated "$work/bad.jsonl"
-    check "$line is no simulated figure" ended_with 2 and said 'bad.jsonl:2: '
+    check "$line is no simulated figure" ended_with 2 and said 'bad.jsonl:3: '
 done
 
 # ---- What is wrong ----

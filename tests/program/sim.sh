@@ -62,16 +62,34 @@ check "ranks that share a port share its rate" done_well and every_record "$json
 refuse_machine() { simulate "$@"; check "$statement" ended_with 2 and said "$expression"; }
 statement="a machine that is none" expression='--machine: no file .*h80-ib.*nearest: h800-ib' refuse_machine --machine h80-ib --ranks 2 -- "${small[@]}"
 refuse "a machine and a platform" 'one of the two' --machine h800-ib --platform torus-64 --ranks 2 -- "${small[@]}"
+refuse "a name with blanks" 'without blanks' --machine 'a b.json' --ranks 2 -- "${small[@]}"
+refuse "no name" 'needs a value' --machine= --ranks 2 -- "${small[@]}"
+refuse "a command that is not simulated" 'help: not simulated' --machine h800-ib --ranks 2 -- help
+refuse "its help" 'ask the program itself' --machine h800-ib --ranks 2 -- layer --help
+rm -f "$json"
+simulate --machine gb200-nvl72 --ranks 72 -- layer --experts 72 --top-k 2 --hidden 64 --tokens 1 --style exact --json "$json"
+check "any number of ranks will do, and the record says what was set for it" done_well \
+    and every_record "$json" record=run -- nodes simgrid_settings :: '$1 == 1 && $2 == "smpi/alltoallv:ring"'
 refuse "ranks of a host on a machine" 'ports of its own' --machine h800-ib --ranks-per-host 2 --ranks 2 -- "${small[@]}"
 
 # ---- Levels beside each other ----
 rm -f "$json"
 simulate --machine "$work/wire.json" --ranks 4 -- layer --experts 4 --top-k 1 --hidden 64 --tokens 8 --json "$json"
+keep_run tools/levels "$json" --machine "$work/wire.json"
+check "simulated results are predicted alone, and not called measured" done_well and printed 'SIMULATED ms' and not printed '^simulated:'
+sed -i 's/,"simulated":true//' "$json" # as if they were measured: then the simulation must meet them
 keep_run tools/levels "$json" --machine "$work/wire.json" --out "$work/levels"
 check "predicted and simulated stand beside what was recorded, of the same routing" done_well and printed '^simulated: 0.0 % off at the median' \
     and printed '^predicted: [0-9]' and test "$(wc -l <"$work/levels.md")" = $((2 + $(grep -cE '"phase":"(dispatch|combine)"' "$json")))
-keep_run tools/levels "$work/wire.json" --machine h800-ib
-check "what are no results is refused" ended_with 2 and said '^tools/levels: .*no '
+for line in '{"record":"run"}' '{"record":"run","command":5}' '[]' '{"record":"run","command":["a","layer",3],"routing":{}}'; do
+    echo "$line" >"$work/bad.jsonl"
+    keep_run tools/levels "$work/bad.jsonl" --machine h800-ib
+    check "$line is no result" ended_with 2 and said '^tools/levels: .*no re' and test "$(wc -l <"$work/err")" = 1
+done
+keep_run tools/levels results/eight-ranks/layer.jsonl --machine "$work/wire.json" --out /nonexistent/x
+check "a folder that is not there is refused at once" ended_with 2 and said 'its folder is not there'
+keep_run tools/levels results/eight-ranks/layer.jsonl --machine h800-ib
+check "results of ranks that were really started are taken" done_well and printed '^predicted: '
 cp "$json" "$work/other.jsonl"; sed -i 's/"hash":"[0-9a-f]*"/"hash":"0123456789abcdef"/' "$work/other.jsonl"
 keep_run tools/levels "$work/other.jsonl" --machine "$work/wire.json"
 check "another routing is refused" ended_with 2 and said 'its routing is [0-9a-f]+, that of the results 0123456789abcdef'
@@ -81,14 +99,30 @@ keep_run tools/sim-reproduce no-such-table
 check "entries that are not there are refused" ended_with 2 and said 'no-such-table: no measured entry'
 
 # ---- Where it goes wrong ----
-(ulimit -v 3000000; simulate --platform fat-tree-64 --ranks 64 -- layer --tokens 64 --style hier --algorithm native --check full)
+# shellcheck disable=SC2016
+keep_run bash -c 'ulimit -v 3000000; exec tools/sim "$@"' - --platform fat-tree-64 --ranks 64 -- layer --tokens 64 --style hier \
+    --algorithm native --check full
 check "ranks without memory end together, with one message" ended_with 2 and test "$(grep -c '^moe-a2a' "$work/err")" = 1 and said 'memory'
 mkdir -p "$work/waiting/sim"
-printf '#include <mpi.h>\nint main(int c, char **v) { MPI_Init(&c, &v); MPI_Recv(v, 0, MPI_BYTE, 0, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE); return 0; }\n' \
-    >"$work/waiting/wait.c"
+cat >"$work/waiting/wait.c" <<'END'
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+int main(int c, char **v)
+{
+    int rank;
+    MPI_Init(&c, &v);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    if (rank == 0)
+        fputc('.', fopen(getenv("MOE_SIM_ENDED"), "a")); /* as a rank that is through */
+    else
+        MPI_Recv(v, 0, MPI_BYTE, 0, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    return 0;
+}
+END
 smpicc -o "$work/waiting/sim/moe-a2a" "$work/waiting/wait.c" >/dev/null 2>&1
 BUILD=$work/waiting simulate --platform torus-64 --ranks 2 -- layer
-check "a run in which all ranks wait ends with 4" ended_with 4 and said 'all ranks wait for something'
+check "a run in which one rank waits for ever ends with 4" ended_with 4 and said 'ranks wait for something that never comes'
 refuse "too few hosts" 'fat-tree-64 has 8 hosts, for 64 ranks' --platform fat-tree-64 --ranks 65 -- "${small[@]}"
 refuse "no such platform" 'neither a file nor one of .*torus-64' --platform nowhere --ranks 2 -- "${small[@]}"
 echo '<platform><zone' >"$work/bad.xml"
