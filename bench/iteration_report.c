@@ -186,8 +186,9 @@ moe_status_t outcome_record(const iteration_view_t *view, const outcome_t *o,
         json_object_set_new(record, "overlap", json_string(c->options.value[OPT_OVERLAP]));
     }
     if (view->total_moe != view->moe_layers || view->total_dense != view->dense_layers) {
-        json_object_set_new(record, "extrapolated_from_layers",
-                            json_integer((json_int_t)(view->moe_layers + view->dense_layers)));
+        json_object_set_new(
+            record, "extrapolated_from_layers",
+            json_integer((json_int_t)view->moe_layers + (json_int_t)view->dense_layers));
     }
     if (series != NULL && c->check != MOE_CHECK_OFF) {
         json_object_set_new(record, "errors", json_integer((json_int_t)o->errors));

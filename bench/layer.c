@@ -176,6 +176,22 @@ static moe_status_t record_line(const style_run_t *run, moe_layer_column_t colum
     return moe_recorder_write(w->recorder, record, error);
 }
 
+/* On rank 0, which alone has a table and records. */
+static moe_status_t report_line(const style_run_t *run, moe_layer_column_t column,
+                                const moe_series_t *series, moe_error_t *error)
+{
+    moe_summary_t summary;
+    const moe_status_t status = record_line(run, column, series, &summary, error);
+    if (status != MOE_OK) {
+        return status;
+    }
+    run->outcome->time[column] = summary;
+    if (run->world->table != NULL) {
+        print_line(run, column, series, &summary);
+    }
+    return MOE_OK;
+}
+
 static moe_status_t report(const style_run_t *run, const moe_series_t *series, moe_error_t *error)
 {
     world_t *w = run->world;
@@ -188,18 +204,11 @@ static moe_status_t report(const style_run_t *run, const moe_series_t *series, m
     world_progress_end(w);
     for (size_t i = 0; status == MOE_OK && i < sizeof printed / sizeof *printed; i++) {
         const moe_layer_column_t column = printed[i];
-        moe_summary_t summary;
         if (!has_phase(run, column)) {
             continue;
         }
         if (w->all->rank == 0) {
-            status = record_line(run, column, series, &summary, error);
-        }
-        if (status == MOE_OK && w->all->rank == 0) {
-            run->outcome->time[column] = summary;
-        }
-        if (status == MOE_OK && w->table != NULL) {
-            print_line(run, column, series, &summary);
+            status = report_line(run, column, series, error);
         }
         if (status == MOE_OK) {
             status = write_raw(w, run->style->name, run->algorithm->name,

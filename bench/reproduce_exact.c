@@ -195,8 +195,8 @@ static moe_status_t distinct_units(const exact_case_t *c)
 {
     const double experts = input(c, "experts"), units = input(c, "units");
     double none = 1;
-    for (double k = 0; k < input(c, "top_k"); k++)
-        none *= (experts - experts / units - k) / (experts - k);
+    for (size_t k = 0; (double)k < input(c, "top_k"); k++)
+        none *= (experts - experts / units - (double)k) / (experts - (double)k);
     const double distinct = units * (1 - none);
     moe_status_t status = put(c, "distinct", distinct);
     const double row = (double)moe_row_bytes(MOE_FP8, whole(c, "hidden"));

@@ -41,6 +41,17 @@ typedef struct moe_error {
 moe_status_t moe_fail(moe_error_t *error, moe_status_t status, const char *format, ...)
     MOE_PRINTF(3, 4);
 
+/* clang-tidy looks at one file at a time, and would go on after a failure as if this returned MOE_OK. */
+#ifdef __clang_analyzer__
+static inline moe_status_t moe_fail_returns(moe_status_t status, moe_status_t same)
+{
+    (void)same;
+    return status;
+}
+#define moe_fail(error, status, ...)                                                               \
+    moe_fail_returns((status), moe_fail(error, status, __VA_ARGS__))
+#endif
+
 #ifdef __cplusplus
 }
 #endif

@@ -132,10 +132,12 @@ static void plan_round(bruck_t *b)
 
 static moe_status_t plan(moe_transport_t *t, moe_alltoallv_t *x, size_t radix, moe_error_t *error)
 {
-    bruck_t b = {.x = x, .ranks = t->size, .me = t->rank, .radix = radix, .weight = 1};
-    moe_status_t status = moe_program_begin(t, x, &b.program, error);
+    moe_program_t *program = NULL;
+    const moe_status_t status = moe_program_begin(t, x, &program, error);
     if (status != MOE_OK)
         return status;
+    bruck_t b = {
+        .program = program, .x = x, .ranks = t->size, .me = t->rank, .radix = radix, .weight = 1};
     b.place = malloc(t->size * sizeof *b.place);
     b.program->no_memory = b.place == NULL;
     for (size_t i = 0; b.place != NULL && i < t->size; i++)
@@ -154,8 +156,8 @@ static moe_status_t plan(moe_transport_t *t, moe_alltoallv_t *x, size_t radix, m
         return plan(t, x, radix, error);                                                           \
     }                                                                                              \
     const moe_algorithm_ops_t moe_algorithm_bruck##suffix = {                                      \
-        .name = text,                                                                              \
-        .summary = words,                                                                          \
+        .name = (text),                                                                            \
+        .summary = (words),                                                                        \
         .source = "Bruck et al. 1997 (doi 10.1109/71.642949); TuNA, arXiv 2411.02581",             \
         .prepare = moe_program_prepare,                                                            \
         .schedule = schedule_##radix,                                                              \

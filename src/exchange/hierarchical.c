@@ -197,16 +197,18 @@ static moe_status_t schedule(moe_transport_t *t, moe_alltoallv_t *x, moe_error_t
 {
     const moe_node_map_t map = moe_node_map(t->size, x->ranks_per_node);
     const size_t node = moe_node_of(&map, t->rank);
-    tree_t h = {.x = x,
+    moe_program_t *program = NULL;
+    const moe_status_t status = moe_program_begin_node(t, x, &program, error);
+    if (status != MOE_OK)
+        return status;
+    tree_t h = {.program = program,
+                .x = x,
                 .map = map,
                 .me = t->rank,
                 .node = node,
                 .index = moe_node_index(&map, t->rank),
                 .first = moe_node_first(&map, node),
                 .size = moe_node_size(&map, node)};
-    const moe_status_t status = moe_program_begin_node(t, x, &h.program, error);
-    if (status != MOE_OK)
-        return status;
     moe_program_copy_own(h.program, t, x);
     gather(&h);
     cross(&h);

@@ -2,6 +2,7 @@
 #ifndef MOE_EXCHANGE_NODES_H
 #define MOE_EXCHANGE_NODES_H
 
+#include <assert.h>
 #include <stddef.h>
 
 typedef struct moe_node_map {
@@ -25,9 +26,11 @@ static inline size_t moe_node_first(const moe_node_map_t *map, size_t node)
     return node * map->per_node;
 }
 
+/* node < nodes: there is none without ranks. */
 static inline size_t moe_node_size(const moe_node_map_t *map, size_t node)
 {
     const size_t left = map->ranks - moe_node_first(map, node);
+    assert(left > 0);
     return left < map->per_node ? left : map->per_node;
 }
 

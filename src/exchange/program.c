@@ -179,16 +179,23 @@ static bool goes_on(moe_place_t before, size_t rows, moe_place_t after)
     return before.buffer == after.buffer && before.first + rows == after.first;
 }
 
+static bool goes_on_from_last(const moe_program_t *p, moe_place_t from, moe_place_t to)
+{
+    if (p->count == 0)
+        return false;
+    const moe_step_t *last = &p->steps[p->count - 1];
+    return last->kind == MOE_STEP_COPY && goes_on(last->from, last->rows, from) &&
+           goes_on(last->to, last->rows, to);
+}
+
 void moe_program_copy(moe_program_t *p, moe_place_t from, moe_place_t to, size_t rows)
 {
     if (rows == 0)
         return;
     reach(p, from, rows);
     reach(p, to, rows);
-    moe_step_t *last = p->count > 0 ? &p->steps[p->count - 1] : NULL;
-    if (last != NULL && last->kind == MOE_STEP_COPY && goes_on(last->from, last->rows, from) &&
-        goes_on(last->to, last->rows, to))
-        last->rows += rows;
+    if (goes_on_from_last(p, from, to))
+        p->steps[p->count - 1].rows += rows;
     else
         add(p, (moe_step_t){.kind = MOE_STEP_COPY, .from = from, .to = to, .rows = rows});
 }

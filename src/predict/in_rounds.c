@@ -41,15 +41,16 @@ static void hold_expected(rounds_t *b, size_t z)
     size_t cycle = 1;
     for (size_t at = step; at != 0; at = (at + step) % b->n)
         cycle++;
+    const size_t turns = window / cycle, rest = window % cycle;
     for (size_t start = 0; start < b->n / cycle; start++) {
         size_t at = (start + offset) % b->n;
         for (size_t c = 0; c < 2 * cycle; c++, at = (at + step) % b->n)
             b->running[c + 1] = b->running[c] + b->way->mean[moe_way_rank(b->way, b->first + at)];
         at = start;
         for (size_t c = 0; c < cycle; c++, at = (at + step) % b->n) {
-            const size_t end = c + window % cycle;
-            b->held[at] = (double)b->weight * (b->running[end] - b->running[c] +
-                                               (double)(window / cycle) * b->running[cycle]);
+            const size_t end = c + rest;
+            b->held[at] = (double)b->weight *
+                          (b->running[end] - b->running[c] + (double)turns * b->running[cycle]);
         }
     }
 }

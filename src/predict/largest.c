@@ -25,13 +25,13 @@ static double excess(const double *mean, const double *sigma, size_t n, double c
 
 double moe_largest(const double *mean, const double *sigma, size_t n, double copies, size_t *which)
 {
-    double low = mean[0], high = mean[0];
+    double high = mean[0];
     size_t at = 0;
     for (size_t i = 0; i < n; i++) {
         at = mean[i] > mean[at] ? i : at;
         high = mean[i] + FAR * sigma[i] > high ? mean[i] + FAR * sigma[i] : high;
     }
-    low = mean[at];
+    double low = mean[at];
     if (which != NULL)
         *which = at;
     /* Below the largest mean the maximum is not expected, even where only one variable is near it. */

@@ -261,6 +261,10 @@ moe_status_t moe_machine_check(const moe_machine_t *machine, size_t ranks, moe_e
     for (size_t t = 0; t < machine->tiers; t++) {
         const moe_tier_t *tier = &machine->tier[t];
         const size_t before = t > 0 ? machine->tier[t - 1].ranks : 1;
+        if (before == 0)
+            return moe_fail(error, MOE_BAD_INPUT,
+                            "machine %s: its tier %s joins all ranks, and is not the last",
+                            machine->name, machine->tier[t - 1].name);
         if (tier->ranks != 0 && (tier->ranks % before != 0 || (t > 0 && tier->ranks <= before)))
             return moe_fail(error, MOE_BAD_INPUT,
                             "--ranks-per-node %zu: machine %s joins %zu ranks in its tier %s: give "

@@ -1,5 +1,6 @@
 #include "ports.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,6 +161,7 @@ static moe_status_t add_expected(const moe_way_t *way, const moe_machine_t *mach
 moe_status_t moe_ports_create(const moe_way_t *way, const moe_machine_t *machine, moe_ports_t *out,
                               moe_error_t *error)
 {
+    assert(machine->tiers > 0);
     moe_ports_t ports = {0};
     moe_status_t status = MOE_OK;
     for (size_t t = 0; status == MOE_OK && t < machine->tiers; t++) {

@@ -6,16 +6,20 @@
 #include <stdint.h>
 
 typedef struct moe_best {
-    size_t room, count;
-    int32_t *which; /* [room] highest value first; of equal ones, the one that came first */
-    double *value;  /* [room] */
+    size_t room, count; /* room 0: nothing is kept */
+    int32_t *which;     /* [room] highest value first; of equal ones, the one that came first */
+    double *value;      /* [room] */
 } moe_best_t;
 
 static inline void moe_best_offer(moe_best_t *best, size_t which, double value)
 {
-    if (best->count == best->room && !(value > best->value[best->room - 1]))
+    size_t at;
+    if (best->count < best->room)
+        at = best->count++;
+    else if (best->room > 0 && value > best->value[best->room - 1])
+        at = best->room - 1;
+    else
         return;
-    size_t at = best->count < best->room ? best->count++ : best->room - 1;
     for (; at > 0 && best->value[at - 1] < value; at--) {
         best->value[at] = best->value[at - 1];
         best->which[at] = best->which[at - 1];

@@ -110,7 +110,7 @@ static void choose(const sinkhorn_t *s, size_t t, size_t top_k, int32_t *expert,
     for (size_t e = 0; e < s->experts; e++)
         moe_best_offer(&best, e, row[e] * s->column[e]);
     moe_best_t heaviest = {.room = top_k, .which = expert, .value = logit};
-    for (size_t k = 0; k < top_k; k++)
+    for (size_t k = 0; k < best.count; k++)
         moe_best_offer(&heaviest, (size_t)picked[k], row[picked[k]]);
     for (size_t k = 0; k < top_k; k++)
         weight[k] = (float)floor(weight_of(row, s->experts, top_k, expert[k]) * MOE_WEIGHT_ONE) /

@@ -157,11 +157,11 @@ static moe_status_t read_order(const reader_t *r, const json_t *experts, moe_err
     moe_scenario_t *s = r->scenario;
     const json_t *where = json_object_get(experts, "where");
     const json_t *at = json_object_get(experts, "at"), *turn = json_object_get(experts, "rotate");
-    const char *word = json_string_value(where);
-    if (where != NULL && word == NULL)
+    const char *word = where != NULL ? json_string_value(where) : moe_order_at(0)->name;
+    if (word == NULL)
         return refuse(r, "experts.where", "must be text", error);
     size_t i = 0;
-    while (word != NULL && moe_order_at(i) != NULL && strcmp(moe_order_at(i)->name, word) != 0)
+    while (moe_order_at(i) != NULL && strcmp(moe_order_at(i)->name, word) != 0)
         i++;
     if (moe_order_at(i) == NULL)
         return refuse_word(r, "experts.where", word, order_name, error);

@@ -15,6 +15,7 @@ static void make_one_line(char *text)
     }
 }
 
+#undef moe_fail /* the analyzer's */
 moe_status_t moe_fail(moe_error_t *error, moe_status_t status, const char *format, ...)
 {
     if (error == NULL)

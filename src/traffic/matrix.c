@@ -63,11 +63,11 @@ size_t moe_matrix_row_bytes(const moe_matrix_t *matrix)
         most = sent > most ? sent : most;
         most = got > most ? got : most;
     }
-    size_t row = common < MOE_MATRIX_ROW_LIMIT ? common : MOE_MATRIX_ROW_LIMIT;
-    while (row > 1 && common % row != 0)
-        row--;
-    if (row == 0)
+    if (common == 0)
         return 1;
+    size_t row = common < MOE_MATRIX_ROW_LIMIT ? common : MOE_MATRIX_ROW_LIMIT;
+    while (common % row != 0)
+        row--;
     return most / row > INT_MAX ? common : row;
 }
 

@@ -140,7 +140,7 @@ static void destroy_key(char **key)
 static moe_status_t make_key(const moe_results_t *results, size_t at, char ***out,
                              moe_error_t *error)
 {
-    char **key;
+    char **key = NULL;
     moe_status_t status = moe_alloc("keys", FIELDS, sizeof *key, (void **)&key, error);
     for (size_t f = 0; status == MOE_OK && f < FIELDS; f++) {
         key[f] = text_of(key_value(results, at, f));

@@ -204,6 +204,16 @@ static void test_a_description_means_what_it_says(void **state)
     assert_int_equal(moe_machine_check(&m, 64, NULL), MOE_BAD_INPUT); /* 3 ranks, 2 a port */
 }
 
+static void test_only_the_last_tier_joins_all_ranks(void **state)
+{
+    (void)state;
+    moe_machine_t m;
+    assert_int_equal(read_text(sound, strlen(sound), &m), MOE_OK);
+    m.tier[m.tiers] = m.tier[0];
+    m.tier[m.tiers++].ranks = 64;
+    assert_int_equal(moe_machine_check(&m, 64, NULL), MOE_BAD_INPUT);
+}
+
 /* Cut off anywhere, and with any letter changed, it is read or refused, and nothing else. */
 static void test_damaged_descriptions_are_refused(void **state)
 {
@@ -227,6 +237,7 @@ int main(void)
         cmocka_unit_test(test_what_no_exchange_crosses_stays),
         cmocka_unit_test(test_what_exchanges_cannot_tell_stays_near_the_description),
         cmocka_unit_test(test_a_description_means_what_it_says),
+        cmocka_unit_test(test_only_the_last_tier_joins_all_ranks),
         cmocka_unit_test(test_damaged_descriptions_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
