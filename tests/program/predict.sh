@@ -102,6 +102,11 @@ sed 's/"skew":"zipf:1.0"/"skew":"uniform"/' "$work/layer.jsonl" >"$work/edited.j
 run predict --machine $ib --fit "$work/edited.jsonl" -o "$work/edited.json"
 check "records of another routing than they say are left out" done_well and printed '4 left out \(routing cannot be rebuilt'
 predict --machine $ib --ranks 4 --tokens 64; cp "$json" "$work/predicted.jsonl"
+rm -f "$work/steps.jsonl"
+keep_run "$program" layer --transport loopback --ranks 8 --ranks-per-node 8 --model switch-base-8 --tokens 64 --skew zipf:1.0 --steps 3 \
+    --style exact --min-reps 1 --max-reps 1 --warmup 0 --quiet --json "$work/steps.jsonl"
+run predict --machine $ib --fit "$work/steps.jsonl" -o "$work/steps.json"
+check "so are exchanges of several steps, each with the routing of its step" done_well and printed '^6 exchanges, 0 left out'
 refuse '--fit .*no exchange' --machine $ib --fit "$work/predicted.jsonl"
 refuse '--fit needs --machine' --fit "$work/layer.jsonl"
 refuse 'cannot open|No such file' --machine $ib --fit "$work/nothing.jsonl"
