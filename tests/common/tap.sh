@@ -78,6 +78,16 @@ not() { ! "$@"; }
 said() { grep -qE -- "$1" "$work/err"; }
 lines_printed() { [ "$(wc -l <"$work/out")" = "$1" ]; } # NUMBER
 
+# ranks_of WORD: process ids of this build's program with WORD in their command lines; a bare machine has no pgrep
+ranks_of() {
+    local own id
+    own=$(realpath "$program")
+    # shellcheck disable=SC2012
+    for id in $(ls -l /proc/[0-9]*/exe 2>/dev/null | sed -n "s|.* /proc/\([0-9]*\)/exe -> $own\$|\1|p"); do
+        grep -qaF -- "$1" "/proc/$id/cmdline" 2>/dev/null && echo "$id"
+    done
+}
+
 # Launchers add lines of their own to stderr; ours begin with the program's name. More ranks than cores are warned of,
 # which depends on the machine.
 messages() { # NUMBER

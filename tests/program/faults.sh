@@ -69,14 +69,7 @@ plant() {
 }
 
 # ---- A rank that is killed ----
-ranks_running() { # process ids of ranks that write to $json
-    local own id
-    own=$(realpath "$program")
-    # shellcheck disable=SC2012
-    for id in $(ls -l /proc/[0-9]*/exe 2>/dev/null | sed -n "s|.* /proc/\([0-9]*\)/exe -> $own\$|\1|p"); do
-        grep -qaF -- "$json" "/proc/$id/cmdline" 2>/dev/null && echo "$id"
-    done
-}
+ranks_running() { ranks_of "$json"; }
 # wait_until SECONDS COMMAND...
 wait_until() {
     local end=$((SECONDS + $1)); shift

@@ -48,7 +48,7 @@ suite 2 quick --out /nowhere/at/all
 check "a folder that cannot be made is refused" ended_with 2 and messages 1 and said '--out /nowhere'
 
 # ---- A rank that is killed ----
-victim() { pgrep -f "^$program suite quick --out $work/killed" | tail -1; }
+victim() { ranks_of "$work/killed" | tail -1; }
 kill_one() {
     timeout -k 5 "$patience" "$MPIRUN" "${mpi_flags[@]}" -np 3 "$program" suite quick --out "$work/killed" --max-seconds 20 --timeout 20 \
         >"$work/out" 2>"$work/err" </dev/null &
