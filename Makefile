@@ -78,7 +78,9 @@ PROGRAM = $(BUILD)/moe-a2a
 # `make V=1` shows the commands.
 QUIET = $(if $(V),,@echo '  $(1)' $(patsubst $(BUILD)/%,%,$@);)
 
-.PHONY: all run sim pictures check fuzz bench check-gpu bench-gpu setup install uninstall clean format lint tests headers parts FORCE
+# These set up what is missing, and are then done by a second make, NAME-set-up.
+SET_UP := run check pictures bench check-gpu bench-gpu
+.PHONY: all $(SET_UP) $(addsuffix -set-up,$(SET_UP)) sim fuzz setup install uninstall clean format lint tests headers parts FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -168,21 +170,24 @@ $(BUILD)/tests/fuzz/libfuzzer: | $(BUILD)/tests/fuzz/fuzz
 tests: all $(UNIT_TESTS) $(MPI_TESTS) $(MPI_FAKES) $(GPU_FAKES) $(BENCHES) $(BUILD)/tests/fuzz/fuzz
 
 # ---- What a person calls ---------------------------------------------------------------------
-# Set-up may bring parts that were missing when this file was read: the work is done by a second make.
+# Set-up may bring parts that were missing when this file was read, an MPI above all: the second make reads it anew.
 setup:
 	@tools/setup $(if $(findstring mpich,$(MPICC)),--mpich) $(SETUP_FLAGS)
 
-run: setup
+check: SETUP_FLAGS = --tests
+$(SET_UP): setup
+	@$(MAKE) --no-print-directory $@-set-up
+
+run-set-up:
 	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync all
 	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" tools/run-here
 
-check: SETUP_FLAGS = --tests
-check: setup
+check-set-up:
 	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync tests
 	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" SANITIZE="$(SANITIZE)" CC="$(CC)" CUDA_HOME="$(CUDA_HOME)" CUDA_ARCHS="$(CUDA_ARCHS)" tests/run
 
 # Of the documentation, from kept runs.
-pictures: setup
+pictures-set-up:
 	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync all
 	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" tools/pictures
 
@@ -191,7 +196,7 @@ sim:
 	@command -v smpicc >/dev/null || { echo "make sim needs SimGrid: run 'tools/setup --sim', or: apt-get install libsimgrid-dev" >&2; exit 2; }
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/sim MPICC=smpicc CUDA_HOME= all
 
-bench: setup
+bench-set-up:
 	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync tests
 	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" tests/bench/run
 
@@ -206,11 +211,11 @@ fuzz: setup
 	@tests/fuzz/run $(BUILD)/fuzz/tests/fuzz $(FUZZ_RUNS) $(FUZZ_TARGETS)
 
 # On a machine with GPUs; where there is none they say so.
-check-gpu: setup
+check-gpu-set-up:
 	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync tests
 	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" CC="$(CC)" tests/gpu-run
 
-bench-gpu: setup
+bench-gpu-set-up:
 	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync tests
 	@BUILD=$(BUILD) MPIRUN="$(MPIRUN)" tests/bench/gpu-run
 

@@ -54,11 +54,12 @@ static moe_status_t fits(world_t *world, const need_t *mine, const char *what, c
 {
     moe_transport_t *t = world->all;
     need_t *every = NULL;
-    moe_status_t status =
-        moe_alloc("memory figures", t->size, sizeof *every, (void **)&every, error);
-    if (status == MOE_OK) {
-        status = t->ops->allgather(t, mine, sizeof *mine, every, error);
+    if (moe_alloc("memory figures", t->size, sizeof *every, (void **)&every, NULL) != MOE_OK) {
+        /* Others would wait for this rank: it ends all. */
+        return moe_fail(error, MOE_FAILED,
+                        "rank %zu: no memory to tell the others how much there is", t->rank);
     }
+    moe_status_t status = t->ops->allgather(t, mine, sizeof *mine, every, error);
     for (size_t r = 0; status == MOE_OK && r < t->size; r++) {
         status = fits_place(world, every, r, what, remedy, error);
     }

@@ -105,7 +105,7 @@ moe_status_t moe_layer_bind(moe_layer_t *layer, moe_workspace_t *workspace, moe_
 /* The steps of a layer, in this order; each is one phase of the records. On a device that works behind
  * the caller's back they return before they are done (device.h). */
 moe_status_t moe_layer_metadata(moe_layer_t *layer, moe_error_t *error); /* metadata */
-/* schedule: what the algorithm finds out from the counts of all ranks; nothing with most. */
+/* schedule: what the algorithm finds out from counts of other ranks; nothing with most. */
 moe_status_t moe_layer_schedule(moe_layer_t *layer, moe_error_t *error);
 moe_status_t moe_layer_permute(moe_layer_t *layer, moe_error_t *error);  /* permute: pack */
 moe_status_t moe_layer_dispatch(moe_layer_t *layer, moe_error_t *error); /* dispatch */
